@@ -29,6 +29,9 @@ internal sealed class Store : IAsyncDisposable
 
     public int SchemaVersion { get; }
 
+    /// <summary>Jobs that wait for a writer; at most <see cref="StoreOptions.QueueJobsMax"/> per writer.</summary>
+    public int QueuedJobs => writers.Sum(writer => writer.QueuedJobs);
+
     /// <summary>Opens the database, migrates it unless told not to, checks its durability and starts the writers.</summary>
     /// <exception cref="StoreRefusedException">It cannot be served as configured.</exception>
     /// <exception cref="StoreUnavailableException">It cannot be reached at the moment.</exception>
@@ -65,19 +68,15 @@ internal sealed class Store : IAsyncDisposable
         WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, null, job), ct);
 
     public Task WriteAsync(string teamId, Action<StoreTransaction> job, CancellationToken ct = default) =>
-        WriteAsync(
-            teamId,
-            transaction =>
-            {
-                job(transaction);
-                return true;
-            },
-            ct);
+        WriteAsync(teamId, Returning(job), ct);
 
     /// <summary>As <see cref="WriteAsync{T}"/>, for a job that speaks for a link.</summary>
     /// <exception cref="LinkFencedException">A newer link of the host exists; the job was not run.</exception>
     public Task<T> WriteFencedAsync<T>(string teamId, Fence fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
         WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, fence, job), ct);
+
+    public Task WriteFencedAsync(string teamId, Fence fence, Action<StoreTransaction> job, CancellationToken ct = default) =>
+        WriteFencedAsync(teamId, fence, Returning(job), ct);
 
     /// <summary>Runs the read in one snapshot, which holds a connection of a bounded pool: no waiting for anything else inside.</summary>
     public async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct = default)
@@ -100,6 +99,12 @@ internal sealed class Store : IAsyncDisposable
         }
         await engine.DisposeAsync();
     }
+
+    private static Func<StoreTransaction, bool> Returning(Action<StoreTransaction> job) => transaction =>
+    {
+        job(transaction);
+        return true;
+    };
 
     /// <summary>Always the same for a team, so that its jobs run in the order they came and never wait for each other's locks.</summary>
     private Writer WriterOf(string teamId)

@@ -57,6 +57,8 @@ internal sealed class Writer : IAsyncDisposable
         new Thread(RunGroups) { IsBackground = true, Name = $"hub-writer-{number}" }.Start();
     }
 
+    public int QueuedJobs => queue.Reader.Count;
+
     /// <summary>Waits for a slot in the queue, which is how load is felt, and then for the commit.</summary>
     public async Task<T> WriteAsync<T>(WriteJob<T> job, CancellationToken ct)
     {
