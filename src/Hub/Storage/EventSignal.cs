@@ -50,7 +50,7 @@ internal sealed class EventSignal
         }
     }
 
-    private void End(string teamId, Entry entry)
+    internal void End(string teamId, Entry entry)
     {
         lock (gate)
         {
@@ -61,7 +61,8 @@ internal sealed class EventSignal
         }
     }
 
-    private Task? ChangedAfter(Entry entry, long seq)
+    /// <summary>Null if an event after <paramref name="seq"/> is known, else what completes with the next one.</summary>
+    internal Task? ChangeAfter(Entry entry, long seq)
     {
         lock (gate)
         {
@@ -69,44 +70,8 @@ internal sealed class EventSignal
         }
     }
 
-    /// <summary>One watcher's hold on its team's entry; dispose ends it.</summary>
-    internal sealed class EventWatch : IDisposable
-    {
-        private readonly EventSignal signal;
-
-        private readonly string teamId;
-
-        private readonly Entry entry;
-
-        private bool ended;
-
-        internal EventWatch(EventSignal signal, string teamId, object entry)
-        {
-            this.signal = signal;
-            this.teamId = teamId;
-            this.entry = (Entry)entry;
-        }
-
-        /// <summary>Completes once an event after <paramref name="seq"/> is committed.</summary>
-        public async Task WaitAsync(long seq, CancellationToken ct)
-        {
-            while (signal.ChangedAfter(entry, seq) is { } changed)
-            {
-                await changed.WaitAsync(ct);
-            }
-        }
-
-        public void Dispose()
-        {
-            if (!ended)
-            {
-                ended = true;
-                signal.End(teamId, entry);
-            }
-        }
-    }
-
-    private sealed class Entry
+    /// <summary>A watched team; guarded by the signal's gate.</summary>
+    internal sealed class Entry
     {
         public int Watches { get; set; }
 
@@ -115,5 +80,29 @@ internal sealed class EventSignal
         public TaskCompletionSource Changed { get; set; } = NewChanged();
 
         public static TaskCompletionSource NewChanged() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+}
+
+/// <summary>One watcher's hold on its team's entry; dispose ends it. For one caller at a time.</summary>
+internal sealed class EventWatch(EventSignal signal, string teamId, EventSignal.Entry entry) : IDisposable
+{
+    private bool ended;
+
+    /// <summary>Completes once an event after <paramref name="seq"/> is committed.</summary>
+    public async Task WaitAsync(long seq, CancellationToken ct)
+    {
+        while (signal.ChangeAfter(entry, seq) is { } change)
+        {
+            await change.WaitAsync(ct);
+        }
+    }
+
+    public void Dispose()
+    {
+        if (!ended)
+        {
+            ended = true;
+            signal.End(teamId, entry);
+        }
     }
 }

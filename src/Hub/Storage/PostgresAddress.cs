@@ -16,7 +16,7 @@ internal static class PostgresAddress
         }
         if (requireTls)
         {
-            if (!address.ContainsKey("SSL Mode"))
+            if (!address.ShouldSerialize("SSL Mode"))
             {
                 address.SslMode = SslMode.Require;
             }

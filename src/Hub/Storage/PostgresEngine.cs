@@ -170,7 +170,7 @@ internal sealed class PostgresEngine : StoreEngine
               for missing in
                 select c.oid::regclass as name from pg_class c
                 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-                  and not has_table_privilege('{Role}', c.oid, 'select, insert, update, delete')
+                  and not (select bool_and(has_table_privilege('{Role}', c.oid, needed)) from unnest(array['select', 'insert', 'update', 'delete']) needed)
               loop
                 execute format('grant select, insert, update, delete on %s to {Role}', missing.name);
               end loop;

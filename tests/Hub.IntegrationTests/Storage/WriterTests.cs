@@ -352,6 +352,18 @@ public abstract class WriterTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Rows_PositionalRecordStruct_AreConvertedWhateverTheDriverReturns()
+    {
+        await using var store = await fixture.OpenTestStoreAsync();
+        await store.AddNoteAsync("a").Within();
+
+        var note = await store.ReadAsync(
+            TeamScope.Of(Team), reader => reader.QuerySingleAsync<NoteFlags>("select size, pinned, parent_id from notes")).Within();
+
+        Assert.Equal(new NoteFlags(false, 0, null), note);
+    }
+
+    [Fact]
     public async Task In_ListOfValues_FindsThemAll()
     {
         await using var store = await fixture.OpenTestStoreAsync();
@@ -369,6 +381,8 @@ public abstract class WriterTests(StoreFixture fixture)
         Assert.Equal(["b,\"", "c"], found);
         Assert.Empty(none);
     }
+
+    private readonly record struct NoteFlags(bool Pinned, int Size, string? ParentId);
 
     private sealed record NoteRow(string NoteId, bool Pinned, int Size, byte[]? Payload, string? ParentId);
 }
