@@ -7,7 +7,8 @@ namespace Hub.Storage;
 /// <summary>
 /// Carries the wake-ups between replicas. A commit with events is announced by NOTIFY, at most one per <see cref="AnnounceInterval"/> and
 /// outside the writing transaction (a NOTIFY inside serialises commits); who hears it looks up the numbers of the teams watched here.
-/// While LISTEN is down, a look every <see cref="PollInterval"/> takes its place.
+/// While LISTEN is down, a look every <see cref="PollInterval"/> takes its place; while it works, one every <see cref="RescueInterval"/>
+/// finds what a replica committed and died before it announced.
 /// </summary>
 internal sealed class PostgresEventRelay : IAsyncDisposable
 {
@@ -18,6 +19,8 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
     private static readonly TimeSpan AnnounceInterval = TimeSpan.FromMilliseconds(10);
 
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(100);
+
+    private static readonly TimeSpan RescueInterval = TimeSpan.FromSeconds(5);
 
     private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
@@ -46,6 +49,9 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
 
     private volatile bool listening;
 
+    // Since the last look that the timer asked for; the timer's alone.
+    private TimeSpan sincePolled;
+
     public PostgresEventRelay(
         NpgsqlDataSource connections, string listenConnectionString, EventSignal events, PostgresDialect dialect, TimeProvider time, ILogger log)
     {
@@ -57,7 +63,7 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
         this.log = log;
         running = Task.WhenAll(
             RunAsync("announce", AnnounceAsync), RunAsync("listen", ListenAsync), RunAsync("look", LookAsync));
-        poll = time.CreateTimer(_ => PollIfDeaf(), null, PollInterval, PollInterval);
+        poll = time.CreateTimer(_ => Poll(), null, PollInterval, PollInterval);
     }
 
     public void Announce() => announcements.Writer.TryWrite(true);
@@ -85,9 +91,10 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
             {
                 return;
             }
-            catch (Exception e) when (dialect.Translate(e) is not null)
+            catch (Exception e)
             {
-                StoreLog.RelayInterrupted(log, duty, e.Message);
+                // Whatever it was, wake-ups go on: a loop that ended would leave watchers asleep.
+                StoreLog.RelayInterrupted(log, duty, e);
                 await Task.Delay(RetryDelay, time, stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
@@ -164,10 +171,12 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
         }
     }
 
-    private void PollIfDeaf()
+    private void Poll()
     {
-        if (!listening)
+        sincePolled += PollInterval;
+        if (!listening || sincePolled >= RescueInterval)
         {
+            sincePolled = TimeSpan.Zero;
             looks.Writer.TryWrite(true);
         }
     }

@@ -37,7 +37,7 @@ internal sealed class SqliteEngine : StoreEngine
         try
         {
             connection.Execute(options.RelaxedDurability
-                ? "pragma journal_mode = wal"
+                ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
             RequireDurability(connection);
             return connection;

@@ -23,6 +23,6 @@ internal static partial class StoreLog
     [LoggerMessage(EventName = "WriterStuck", Level = LogLevel.Error, Message = "A writer did not end within {Timeout}")]
     public static partial void WriterStuck(ILogger log, TimeSpan timeout);
 
-    [LoggerMessage(EventName = "RelayInterrupted", Level = LogLevel.Warning, Message = "Wake-ups between replicas were interrupted ({Duty}): {Cause}")]
-    public static partial void RelayInterrupted(ILogger log, string duty, string cause);
+    [LoggerMessage(EventName = "RelayInterrupted", Level = LogLevel.Warning, Message = "Wake-ups between replicas were interrupted ({Duty})")]
+    public static partial void RelayInterrupted(ILogger log, string duty, Exception cause);
 }

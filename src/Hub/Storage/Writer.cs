@@ -352,7 +352,7 @@ internal sealed class Writer : IAsyncDisposable
         if (reopenDelay > TimeSpan.Zero)
         {
             // Ended early by the shutdown, which then fails what is left without waiting.
-            Task.Delay(reopenDelay, time, stopping.Token).ContinueWith(static _ => { }, TaskScheduler.Default).Wait();
+            ((IAsyncResult)Task.Delay(reopenDelay, time, stopping.Token)).AsyncWaitHandle.WaitOne();
         }
         try
         {

@@ -3,18 +3,43 @@ using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Storage;
 
-public sealed class SqliteWriterTests(SqliteStoreFixture fixture) : WriterTests(fixture), IClassFixture<SqliteStoreFixture>;
+public sealed class SqliteWriterTests(SqliteStoreFixture fixture) : WriterTests(fixture), IClassFixture<SqliteStoreFixture>
+{
+    [Fact]
+    public async Task Write_DiskIsFull_GroupIsGivenBackAndTheNextWorks()
+    {
+        await using var store = await Fixture.OpenTestStoreAsync();
+
+        var held = await store.HoldWriterAsync();
+        var before = store.AddNoteAsync("before");
+        var filling = store.WriteAsync(TestSchema.Team, transaction =>
+        {
+            // The limit is the connection's, which is opened again after the fault.
+            transaction.Execute("pragma max_page_count = 1");
+            transaction.Execute(
+                "insert into notes(note_id, team_id, body, payload) values ('big', 'team-a', 'big', @payload)", new { payload = new byte[1 << 20] });
+        });
+        await held.DisposeAsync();
+
+        await Assert.ThrowsAsync<StoreUnavailableException>(() => before.Within());
+        await Assert.ThrowsAsync<StoreUnavailableException>(() => filling.Within());
+        await store.AddNoteAsync("after").Within();
+        Assert.Equal(["after"], await store.NotesAsync());
+    }
+}
 
 public sealed class PostgresWriterTests(PostgresStoreFixture fixture) : WriterTests(fixture), IClassFixture<PostgresStoreFixture>;
 
 public abstract class WriterTests(StoreFixture fixture)
 {
+    protected StoreFixture Fixture { get; } = fixture;
+
     private const string Team = TestSchema.Team;
 
     [Fact]
     public async Task Write_JobReturnsValue_CallerGetsItAndRowIsStored()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         var answer = await store.WriteAsync(Team, transaction =>
         {
@@ -30,7 +55,7 @@ public abstract class WriterTests(StoreFixture fixture)
     public async Task Write_JobsQueuedWhileOneRuns_CommitOnce()
     {
         var commits = 0;
-        await using var store = await fixture.OpenTestStoreAsync(
+        await using var store = await Fixture.OpenTestStoreAsync(
             options => options with { FaultInjector = step => commits += step == WriteStep.AfterCommit ? 1 : 0 });
 
         var held = await store.HoldWriterAsync();
@@ -45,7 +70,7 @@ public abstract class WriterTests(StoreFixture fixture)
     public async Task Write_MoreJobsThanAGroupHolds_CommitInSeveralGroups()
     {
         var commits = 0;
-        await using var store = await fixture.OpenTestStoreAsync(
+        await using var store = await Fixture.OpenTestStoreAsync(
             options => options with { FaultInjector = step => commits += step == WriteStep.AfterCommit ? 1 : 0 });
 
         var held = await store.HoldWriterAsync();
@@ -61,7 +86,7 @@ public abstract class WriterTests(StoreFixture fixture)
     {
         using var beforeCommit = new SemaphoreSlim(0);
         using var commit = new ManualResetEventSlim();
-        var options = await fixture.CreateTestDatabaseAsync() with
+        var options = await Fixture.CreateTestDatabaseAsync() with
         {
             FaultInjector = step =>
             {
@@ -72,22 +97,22 @@ public abstract class WriterTests(StoreFixture fixture)
                 }
             },
         };
-        await using var store = await fixture.OpenAsync(options);
+        await using var store = await Fixture.OpenAsync(options);
 
         var write = store.AddNoteAsync("a");
         await beforeCommit.WaitAsync().Within();
 
         Assert.False(write.IsCompleted);
-        Assert.Empty(fixture.CommittedNotes(options));
+        Assert.Empty(Fixture.CommittedNotes(options));
         commit.Set();
         await write.Within();
-        Assert.Equal(["a"], fixture.CommittedNotes(options));
+        Assert.Equal(["a"], Fixture.CommittedNotes(options));
     }
 
     [Fact]
     public async Task Write_JobThrows_ItsCallerGetsTheExceptionAndTheGroupGoesOn()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         var held = await store.HoldWriterAsync();
         var before = store.AddNoteAsync("before");
@@ -107,7 +132,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Write_JobGoesOnAfterFailedStatement_FailsAlone()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         await store.AddNoteAsync("a").Within();
 
         var held = await store.HoldWriterAsync();
@@ -137,7 +162,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [InlineData(6)]
     public async Task Write_CommitFailsForOneJob_ItAloneBearsTheConstraint(int culprit)
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         var held = await store.HoldWriterAsync();
         var writes = Enumerable.Range(0, 7).Select(i => store.WriteAsync(Team, transaction => transaction.Execute(
@@ -154,7 +179,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Write_JobDestroysItsSavepoint_OthersCommitWithoutIt()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         var held = await store.HoldWriterAsync();
         var before = store.AddNoteAsync("before");
@@ -174,7 +199,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Write_CancelledBeforeStart_NeverRuns()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         using var cancel = new CancellationTokenSource();
 
         var held = await store.HoldWriterAsync();
@@ -190,7 +215,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Write_CancelledAfterStart_Commits()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         using var cancel = new CancellationTokenSource();
 
         await store.WriteAsync(
@@ -209,7 +234,7 @@ public abstract class WriterTests(StoreFixture fixture)
     public async Task Write_QueueIsFull_CallersWaitAndAllCommit()
     {
         const int bound = 4;
-        await using var store = await fixture.OpenTestStoreAsync(options => options with { QueueJobsMax = bound });
+        await using var store = await Fixture.OpenTestStoreAsync(options => options with { QueueJobsMax = bound });
 
         var held = await store.HoldWriterAsync();
         var writes = Enumerable.Range(0, 50).Select(i => store.AddNoteAsync($"n{i}")).ToArray();
@@ -224,7 +249,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task OnCommitted_SeveralJobs_RunsInJobOrderBeforeTheTaskCompletes()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         var order = new List<int>();
 
         var held = await store.HoldWriterAsync();
@@ -242,7 +267,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task OnCommitted_JobFails_DoesNotRun()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         var ran = false;
 
         await Assert.ThrowsAsync<FormatException>(() => store.WriteAsync(Team, transaction =>
@@ -257,8 +282,8 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task OnCommitted_EffectThrows_IsLoggedAndTheWriteSucceeds()
     {
-        fixture.Logs.Announce("EffectFailed");
-        await using var store = await fixture.OpenTestStoreAsync();
+        Fixture.Logs.Announce("EffectFailed");
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         await store.WriteAsync(Team, transaction =>
         {
@@ -273,7 +298,7 @@ public abstract class WriterTests(StoreFixture fixture)
     public async Task NowMs_ClockIsSetBack_DoesNotGoBack()
     {
         var time = new ManualTimeProvider();
-        await using var store = await fixture.OpenTestStoreAsync(time: time);
+        await using var store = await Fixture.OpenTestStoreAsync(time: time);
 
         var first = await store.WriteAsync(Team, transaction => transaction.NowMs).Within();
         time.SetClock(time.GetUtcNow() - TimeSpan.FromHours(1));
@@ -285,8 +310,8 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Dispose_JobsQueued_AreWritten()
     {
-        var options = await fixture.CreateTestDatabaseAsync();
-        var store = await fixture.OpenAsync(options);
+        var options = await Fixture.CreateTestDatabaseAsync();
+        var store = await Fixture.OpenAsync(options);
 
         var held = await store.HoldWriterAsync();
         var write = store.AddNoteAsync("a");
@@ -295,14 +320,14 @@ public abstract class WriterTests(StoreFixture fixture)
         await dispose.Within();
 
         await write.Within();
-        Assert.Equal(["a"], fixture.CommittedNotes(options));
+        Assert.Equal(["a"], Fixture.CommittedNotes(options));
         await Assert.ThrowsAsync<StoreUnavailableException>(() => store.AddNoteAsync("b").Within());
     }
 
     [Fact]
     public async Task Transaction_UsedAfterItsJob_Throws()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         var leaked = await store.WriteAsync(Team, transaction => transaction).Within();
 
@@ -312,7 +337,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Read_RowCommittedBetweenStatements_SnapshotDoesNotSeeIt()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         var (before, after) = await store.ReadAsync(TeamScope.Of(Team), async reader =>
         {
@@ -327,7 +352,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Read_StatementWrites_IsRefused()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
 
         await Assert.ThrowsAnyAsync<Exception>(() => store.ReadAsync(
             TeamScope.Of(Team), reader => reader.QueryAsync<string>("delete from notes returning note_id")).Within());
@@ -336,7 +361,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Rows_PositionalRecord_AreConvertedWhateverTheDriverReturns()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         byte[] payload = [1, 2, 3];
 
         var note = await store.WriteAsync(Team, transaction =>
@@ -354,7 +379,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task Rows_PositionalRecordStruct_AreConvertedWhateverTheDriverReturns()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         await store.AddNoteAsync("a").Within();
 
         var note = await store.ReadAsync(
@@ -366,7 +391,7 @@ public abstract class WriterTests(StoreFixture fixture)
     [Fact]
     public async Task In_ListOfValues_FindsThemAll()
     {
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await Fixture.OpenTestStoreAsync();
         foreach (var id in new[] { "a", "b,\"", "c" })
         {
             await store.AddNoteAsync(id).Within();
