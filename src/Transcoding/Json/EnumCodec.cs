@@ -7,7 +7,7 @@ using Google.Protobuf.Reflection;
 
 namespace Hub.Transcoding.Json;
 
-/// <summary>Enums: written by name (long or short), read by long name, short name or number. Unknown numbers pass, unknown names do not.</summary>
+/// <summary>Enums: written by name (long or short), read by long name, short name (in any case) or number. Unknown numbers pass, unknown names do not.</summary>
 internal sealed class EnumCodec<T> : ValueCodec<T>
     where T : struct, Enum
 {
@@ -18,7 +18,7 @@ internal sealed class EnumCodec<T> : ValueCodec<T>
     public EnumCodec(EnumDescriptor descriptor, JsonStyle style)
     {
         var names = new Dictionary<int, JsonEncodedText>();
-        var numbers = new Dictionary<string, int>();
+        var numbers = new Dictionary<string, int>(StringComparer.OrdinalIgnoreCase);
         foreach (var value in descriptor.Values)
         {
             var shortName = EnumNames.Short(value);
@@ -28,7 +28,7 @@ internal sealed class EnumCodec<T> : ValueCodec<T>
         }
 
         _names = names.ToFrozenDictionary();
-        _numbers = numbers.ToFrozenDictionary();
+        _numbers = numbers.ToFrozenDictionary(StringComparer.OrdinalIgnoreCase);
         _expected = $"a value of {descriptor.Name}";
     }
 
