@@ -27,6 +27,9 @@ public sealed class JsonCodec(JsonStyle style, TypeRegistry types)
     // what JSON itself demands is escaped.
     internal static readonly JsonWriterOptions WriterOptions = new() { SkipValidation = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    [ThreadStatic]
+    private static Utf8JsonWriter? _idleWriter;
+
     private readonly ConcurrentDictionary<MessageDescriptor, IMessageCodec> _messages = new();
 
     internal JsonStyle Style => style;
@@ -37,8 +40,12 @@ public sealed class JsonCodec(JsonStyle style, TypeRegistry types)
     public void Write(IMessage message, IBufferWriter<byte> output)
     {
         ArgumentNullException.ThrowIfNull(message);
-        using var writer = new Utf8JsonWriter(output, WriterOptions);
+        var writer = _idleWriter ?? new Utf8JsonWriter(output, WriterOptions);
+        _idleWriter = null; // A writer that threw is not used again.
+        writer.Reset(output);
         For(message.Descriptor).Write(writer, message);
+        writer.Flush();
+        _idleWriter = writer;
     }
 
     /// <summary>Writes a message as JSON text.</summary>

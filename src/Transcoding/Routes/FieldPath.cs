@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 using Hub.Transcoding.Json;
@@ -63,6 +64,25 @@ internal sealed class FieldPath
         }
 
         return message;
+    }
+
+    /// <summary>Writes the field's value; null where a message on the way to it is unset.</summary>
+    public void WriteValue(Utf8JsonWriter writer, IMessage message)
+    {
+        IMessage? owner = message;
+        foreach (var field in _fields.AsSpan(0, _fields.Length - 1))
+        {
+            owner = owner is null ? null : field.Descriptor.Accessor.GetValue(owner) as IMessage;
+        }
+
+        if (owner is null)
+        {
+            writer.WriteNullValue();
+        }
+        else
+        {
+            Field.WriteValue(writer, owner);
+        }
     }
 
     /// <summary>The field's value; null where a message on the way to it is unset.</summary>
