@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using Google.Api;
 using Google.Protobuf;
@@ -5,7 +6,6 @@ using Google.Protobuf.Reflection;
 using Hub.Options.V1;
 using Hub.Transcoding.Json;
 using Hub.Transcoding.Routes;
-using Microsoft.AspNetCore.Http;
 
 namespace Hub.Transcoding.Calls;
 
@@ -29,6 +29,11 @@ internal sealed class RestBinding
         // google.api.http and our option can both name the field; ours differs from method to method, the other from rule to rule.
         _responseField = ResponseField(rule.ResponseBody.Length > 0 ? rule.ResponseBody : _options.ResponseField);
         _successFlag = ResponseField(_options.SuccessWhen?.Field);
+        if (_successFlag is { Field.Descriptor.FieldType: not FieldType.Bool })
+        {
+            throw new InvalidOperationException($"{method.FullName}: success_when needs a boolean field.");
+        }
+
         EventId = ResponseField(_options.Sse?.IdField);
         EventName = ResponseField(_options.Sse?.EventField);
         LastEventId = _options.Sse is { LastEventIdField.Length: > 0 } sse
@@ -58,7 +63,7 @@ internal sealed class RestBinding
             return _options.SuccessWhen.Status;
         }
 
-        return _options.SuccessStatus > 0 ? _options.SuccessStatus : Microsoft.AspNetCore.Http.StatusCodes.Status200OK;
+        return _options.SuccessStatus > 0 ? _options.SuccessStatus : 200;
     }
 
     /// <summary>The answer as raw bytes with a type of their own, if that is what the method returns.</summary>

@@ -40,10 +40,9 @@ internal sealed class RequestBinder
 
     /// <exception cref="JsonInputException">Body, query or path do not fit the message.</exception>
     /// <exception cref="BadHttpRequestException">The body is too large or of a foreign type.</exception>
-    public async ValueTask<TRequest> BindAsync<TRequest>(HttpContext http)
-        where TRequest : class, IMessage, new()
+    public async ValueTask<IMessage> BindAsync(HttpContext http)
     {
-        var message = new TRequest();
+        var message = _codec.For(_type).Create();
         if (_takesWhole || _bodyField is not null)
         {
             await ReadBodyAsync(http, message);
@@ -56,7 +55,7 @@ internal sealed class RequestBinder
 
         foreach (var (variable, field) in _variables)
         {
-            field.Field.ReadText(_path.Value(variable, http.Request.RouteValues), field.Owner(message));
+            field.ReadText(_path.Value(variable, http.Request.RouteValues), message);
         }
 
         return message;
@@ -162,9 +161,14 @@ internal sealed class RequestBinder
                 }
             }
         }
-        catch
+        catch (Exception error)
         {
             body.Dispose();
+            if (error is IOException and not BadHttpRequestException)
+            {
+                throw new OperationCanceledException("The client hung up in the middle of the body.", error);
+            }
+
             throw;
         }
     }
