@@ -103,7 +103,7 @@ public sealed class LaneTests : IDisposable
     }
 
     [Fact]
-    public void Version_ClockSetBack_StillGrows()
+    public void Version_ClockStandsStill_StillGrows()
     {
         node.Publish("t1");
         node.Publish("t2");

@@ -30,7 +30,8 @@ internal sealed partial class Journal : IDisposable
     public static Journal Open(string path)
     {
         SqliteLibrary.EnsureBound();
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false }.ToString());
+        // The timeout (in seconds) only bounds how long a file that another process owns is tried for.
+        var connection = new SqliteConnection(new SqliteConnectionStringBuilder { DataSource = path, Pooling = false, DefaultTimeout = 1 }.ToString());
         try
         {
             connection.Open();
