@@ -1,0 +1,378 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.IO.Compression;
+using System.IO.Pipelines;
+using Grpc.Core;
+
+namespace Grpc.Framing;
+
+/// <summary>
+/// Puts messages onto one stream. Messages are framed into a buffer of our own; a single pump hands it to the transport and, while the
+/// transport is busy, the next messages gather behind it and go out together. A write ends when its message is buffered, unless more
+/// than <see cref="UnsentBytesMax"/> wait; then it ends when the transport has caught up. One writer at a time.
+/// </summary>
+/// <param name="sendBytesMax">Largest message sent, in bytes before compression; null for no limit.</param>
+internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, IBufferWriter<byte>
+{
+    /// <summary>Unsent bytes from which on a write waits for the transport (one message may exceed it).</summary>
+    public const int UnsentBytesMax = 64 * 1024;
+
+    /// <summary>First size of a rented buffer, in bytes: a few small messages.</summary>
+    private const int BufferBytesMin = 4 * 1024;
+
+    /// <summary>Below this size compression costs more than it saves, in bytes.</summary>
+    private const int CompressBytesMin = 1024;
+
+    private readonly Lock _gate = new();
+    private PipeWriter? _output;
+
+    // Owned by the one writer while _writing, by whoever holds the gate otherwise.
+    private byte[] _buffer = [];
+    private int _length;
+    private int _frameStart;
+    private int _announcedBytes;
+    private bool _framed;
+    private bool _compress;
+
+    // Guarded by the gate.
+    private bool _writing;
+    private bool _pumping;
+    private bool _closed;
+    private Exception? _failure;
+    private TaskCompletionSource? _caughtUp;
+
+    /// <summary>Compression of messages worth it; null sends all as they are.</summary>
+    public CompressionLevel? Gzip { get; set; }
+
+    /// <summary>Whether any message was ever accepted.</summary>
+    public bool HasWritten { get; private set; }
+
+    /// <summary>Gives the transport; what was written before goes out now.</summary>
+    public void Start(PipeWriter output)
+    {
+        lock (_gate)
+        {
+            Debug.Assert(_output is null, "The transport is given once.");
+            _output = output;
+            if (_length == 0 || _writing || _closed || _failure is not null)
+            {
+                return;
+            }
+
+            _pumping = true;
+        }
+
+        _ = PumpAsync();
+    }
+
+    /// <summary>Writes one message; see the class for when the task ends.</summary>
+    public Task WriteAsync<T>(Marshaller<T> marshaller, T message, WriteFlags flags)
+    {
+        if (BeginWrite() is { } refusal)
+        {
+            return Task.FromException(refusal);
+        }
+
+        try
+        {
+            Frame(marshaller, message, flags);
+        }
+        catch (Exception exception)
+        {
+            // Nothing of a message that could not be framed may stay behind.
+            _length = _frameStart;
+            _ = EndWrite(flush: true);
+            return Task.FromException(exception);
+        }
+
+        HasWritten = true;
+        return EndWrite(flush: (flags & WriteFlags.BufferHint) == 0);
+    }
+
+    /// <summary>
+    /// Accepts no further message and waits for those accepted. The last of them may be left to the caller: what could not be handed over
+    /// with an earlier flush is put into the transport without one, so that it travels together with the end of the stream.
+    /// </summary>
+    public async ValueTask CompleteAsync()
+    {
+        Task? caughtUp = null;
+        lock (_gate)
+        {
+            _closed = true;
+            if (_pumping)
+            {
+                caughtUp = CaughtUp();
+            }
+        }
+
+        if (caughtUp is not null)
+        {
+            await caughtUp.ConfigureAwait(false);
+        }
+
+        lock (_gate)
+        {
+            if (_length > 0 && _failure is null && !_writing && _output is not null)
+            {
+                _output.Write(_buffer.AsSpan(0, _length));
+            }
+
+            if (!_writing)
+            {
+                ReturnBuffer();
+            }
+        }
+    }
+
+    /// <summary>Ends the stream without sending what waits; writes fail with the cause from now on.</summary>
+    /// <returns>Whether the transport is free; if not, it still holds bytes that the peer does not take.</returns>
+    public bool Abort(Exception cause)
+    {
+        TaskCompletionSource? waiting;
+        bool free;
+        lock (_gate)
+        {
+            _failure ??= cause;
+            free = !_pumping;
+            waiting = _caughtUp;
+            _caughtUp = null;
+            if (!_writing)
+            {
+                ReturnBuffer();
+            }
+        }
+
+        waiting?.TrySetException(cause);
+        return free;
+    }
+
+    public override void SetPayloadLength(int payloadLength)
+    {
+        ThrowIfTooLarge(payloadLength);
+        _announcedBytes = payloadLength;
+        Reserve(payloadLength);
+    }
+
+    public override IBufferWriter<byte> GetBufferWriter() => this;
+
+    public override void Complete() => _framed = true;
+
+    public override void Complete(byte[] payload)
+    {
+        SetPayloadLength(payload.Length);
+        payload.CopyTo(GetSpan(payload.Length));
+        Advance(payload.Length);
+        _framed = true;
+    }
+
+    public void Advance(int count)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(count);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(count, _buffer.Length - _length);
+        _length += count;
+    }
+
+    public Memory<byte> GetMemory(int sizeHint = 0)
+    {
+        Reserve(Math.Max(sizeHint, 1));
+        return _buffer.AsMemory(_length);
+    }
+
+    public Span<byte> GetSpan(int sizeHint = 0)
+    {
+        Reserve(Math.Max(sizeHint, 1));
+        return _buffer.AsSpan(_length);
+    }
+
+    private Exception? BeginWrite()
+    {
+        lock (_gate)
+        {
+            if (_failure is not null)
+            {
+                return _failure;
+            }
+
+            if (_closed)
+            {
+                return new InvalidOperationException("Can't write the message because the call is complete.");
+            }
+
+            if (_writing || _caughtUp is not null)
+            {
+                return new InvalidOperationException("Can't write the message because the previous write is in progress.");
+            }
+
+            _writing = true;
+            return null;
+        }
+    }
+
+    private Task EndWrite(bool flush)
+    {
+        Task task;
+        bool pump;
+        lock (_gate)
+        {
+            _writing = false;
+            if (_failure is not null)
+            {
+                ReturnBuffer();
+                return Task.FromException(_failure);
+            }
+
+            pump = !_pumping && _output is not null && _length > 0 && (flush || _length >= UnsentBytesMax);
+            _pumping |= pump;
+            task = _length >= UnsentBytesMax ? CaughtUp() : Task.CompletedTask;
+        }
+
+        if (pump)
+        {
+            // The pump ends by itself, never throws, and is awaited through CaughtUp where its end matters.
+            _ = PumpAsync();
+        }
+
+        return task;
+    }
+
+    private async Task PumpAsync()
+    {
+        try
+        {
+            while (TakeBuffer(out var buffer, out var length))
+            {
+                try
+                {
+                    // Kestrel reports an aborted stream by IsCompleted, not by an exception; the call's own token tells the handler.
+                    await _output!.WriteAsync(buffer.AsMemory(0, length)).ConfigureAwait(false);
+                }
+                finally
+                {
+                    ArrayPool<byte>.Shared.Return(buffer);
+                }
+            }
+        }
+        catch (Exception exception)
+        {
+            lock (_gate)
+            {
+                _pumping = false;
+            }
+
+            Abort(exception);
+        }
+    }
+
+    private bool TakeBuffer(out byte[] buffer, out int length)
+    {
+        TaskCompletionSource? waiting;
+        lock (_gate)
+        {
+            // A writer in the middle of a message starts the pump again when it is done.
+            if (_length > 0 && !_writing && _failure is null)
+            {
+                (buffer, length) = (_buffer, _length);
+                (_buffer, _length) = ([], 0);
+                return true;
+            }
+
+            (buffer, length) = ([], 0);
+            _pumping = false;
+            waiting = _caughtUp;
+            _caughtUp = null;
+        }
+
+        waiting?.TrySetResult();
+        return false;
+    }
+
+    private Task CaughtUp() =>
+        (_caughtUp ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+
+    private void Frame<T>(Marshaller<T> marshaller, T message, WriteFlags flags)
+    {
+        _frameStart = _length;
+        _announcedBytes = -1;
+        _framed = false;
+        _compress = Gzip is not null && (flags & WriteFlags.NoCompress) == 0;
+
+        // The header is filled in afterwards, in place; the payload is written where it stays.
+        Reserve(GrpcProtocol.HeaderBytes);
+        _length += GrpcProtocol.HeaderBytes;
+        marshaller.ContextualSerializer(message, this);
+        var payloadBytes = _length - _frameStart - GrpcProtocol.HeaderBytes;
+        if (!_framed || (_announcedBytes >= 0 && _announcedBytes != payloadBytes))
+        {
+            throw new InvalidOperationException("The serializer did not complete the message, or wrote another length than it announced.");
+        }
+
+        ThrowIfTooLarge(payloadBytes);
+        if (_compress && payloadBytes >= CompressBytesMin)
+        {
+            payloadBytes = CompressInPlace(payloadBytes);
+        }
+        else
+        {
+            _buffer[_frameStart] = 0;
+        }
+
+        BinaryPrimitives.WriteInt32BigEndian(_buffer.AsSpan(_frameStart + 1), payloadBytes);
+    }
+
+    private int CompressInPlace(int payloadBytes)
+    {
+        var start = _frameStart + GrpcProtocol.HeaderBytes;
+        using var compressed = new MemoryStream();
+        using (var gzip = new GZipStream(compressed, Gzip!.Value, leaveOpen: true))
+        {
+            gzip.Write(_buffer, start, payloadBytes);
+        }
+
+        var compressedBytes = (int)compressed.Length;
+        _length = start;
+        Reserve(compressedBytes);
+        compressed.GetBuffer().AsSpan(0, compressedBytes).CopyTo(_buffer.AsSpan(start));
+        _length += compressedBytes;
+        _buffer[_frameStart] = 1;
+        return compressedBytes;
+    }
+
+    private void ThrowIfTooLarge(int payloadBytes)
+    {
+        if (payloadBytes > (sendBytesMax ?? int.MaxValue - GrpcProtocol.HeaderBytes))
+        {
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, "Sending message exceeds the maximum configured message size."));
+        }
+    }
+
+    private void Reserve(int bytes)
+    {
+        var needed = checked(_length + bytes);
+        if (needed <= _buffer.Length)
+        {
+            return;
+        }
+
+        var doubled = (int)Math.Min(_buffer.Length * 2L, Array.MaxLength);
+        var larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, Math.Max(doubled, BufferBytesMin)));
+        _buffer.AsSpan(0, _length).CopyTo(larger);
+        if (_buffer.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(_buffer);
+        }
+
+        _buffer = larger;
+    }
+
+    private void ReturnBuffer()
+    {
+        if (_buffer.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(_buffer);
+            _buffer = [];
+        }
+
+        _length = 0;
+    }
+}
