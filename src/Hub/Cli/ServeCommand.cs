@@ -19,7 +19,9 @@ internal static class ServeCommand
     private static async Task<int> RunAsync(CancellationToken cancellation)
     {
         var settings = HubCommandLine.ReadSettings();
-        await using var hub = await HubApplication.BuildAsync(settings, WebApplication.CreateBuilder(), TimeProvider.System, cancellation);
+        var builder = WebApplication.CreateBuilder();
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning); // One line per request is for a proxy's log; appsettings.json may ask for it.
+        await using var hub = await HubApplication.BuildAsync(settings, builder, TimeProvider.System, cancellation);
         var isFirstStart = await hub.Services.GetRequiredService<Accounts>().EnsureTeamAsync(Accounts.DefaultTeam, cancellation);
         await hub.StartAsync(cancellation);
         Console.WriteLine($"Hub serves REST on {hub.HttpUrl} and gRPC on {hub.GrpcUrl}; data in {settings.DataDirectory}.");

@@ -25,10 +25,8 @@ internal sealed class HubApplication : IAsyncDisposable
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(10);
 
     private readonly WebApplication _web;
-    private readonly Store _store;
-    private readonly UserTokens _tokens;
 
-    private HubApplication(WebApplication web, Store store, UserTokens tokens) => (_web, _store, _tokens) = (web, store, tokens);
+    private HubApplication(WebApplication web) => _web = web;
 
     public IServiceProvider Services => _web.Services;
 
@@ -48,21 +46,22 @@ internal sealed class HubApplication : IAsyncDisposable
         HubSettings settings, WebApplicationBuilder builder, TimeProvider time, CancellationToken cancellation)
     {
         Directory.CreateDirectory(settings.DataDirectory);
-        var logs = LoggerFactory.Create(logging =>
-        {
-            logging.AddConfiguration(builder.Configuration.GetSection("Logging"));
-            foreach (var service in builder.Services.Where(service => service.ServiceType == typeof(ILoggerProvider)))
-            {
-                logging.Services.Add(service);
-            }
-        });
-        var store = await Store.OpenAsync(settings.Store, time, logs, cancellation);
-        var tokens = settings.SigningKeyPem is { } pem ? UserTokens.FromPem(pem, time) : UserTokens.FromFile(settings.SigningKeyPath, time);
         Listen(builder, settings);
-        AddServices(builder, settings, store, tokens, time);
+        var opened = new TaskCompletionSource<Store>();
+        AddServices(builder, settings, opened.Task, time);
         var web = builder.Build();
-        Map(web, settings);
-        return new HubApplication(web, store, tokens);
+        try
+        {
+            // After Build, because the store logs where the application does; before anything asks for it.
+            opened.SetResult(await Store.OpenAsync(settings.Store, time, web.Services.GetRequiredService<ILoggerFactory>(), cancellation));
+            Map(web, settings);
+            return new HubApplication(web);
+        }
+        catch
+        {
+            await web.DisposeAsync();
+            throw;
+        }
     }
 
     public async Task StartAsync(CancellationToken cancellation)
@@ -76,12 +75,7 @@ internal sealed class HubApplication : IAsyncDisposable
 
     public Task StopAsync(CancellationToken cancellation) => _web.StopAsync(cancellation);
 
-    public async ValueTask DisposeAsync()
-    {
-        await _web.DisposeAsync();
-        await _store.DisposeAsync();
-        _tokens.Dispose();
-    }
+    public ValueTask DisposeAsync() => _web.DisposeAsync();
 
     private static void Listen(WebApplicationBuilder builder, HubSettings settings)
     {
@@ -119,13 +113,15 @@ internal sealed class HubApplication : IAsyncDisposable
         return bound;
     }
 
-    private static void AddServices(WebApplicationBuilder builder, HubSettings settings, Store store, UserTokens tokens, TimeProvider time)
+    private static void AddServices(WebApplicationBuilder builder, HubSettings settings, Task<Store> store, TimeProvider time)
     {
         var services = builder.Services;
         services.Configure<HostOptions>(host => host.ShutdownTimeout = ShutdownWithin);
         services.AddSingleton(settings);
-        services.AddSingleton(store);
-        services.AddSingleton(tokens);
+        services.AddSingleton(_ => store.IsCompletedSuccessfully ? store.Result : throw new InvalidOperationException("The store is not open yet."));
+        services.AddSingleton(_ => settings.SigningKeyPem is { } pem
+            ? UserTokens.FromPem(pem, time)
+            : UserTokens.FromFile(settings.SigningKeyPath, time));
         services.AddSingleton(time);
         services.AddSingleton(settings.Store.Guards);
         services.AddSingleton(new Random());

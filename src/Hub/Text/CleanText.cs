@@ -83,7 +83,7 @@ internal static class CleanText
             {
                 string text => IsClean(text),
                 IMessage inner => IsClean(inner),
-                IDictionary map => map.Cast<DictionaryEntry>().All(pair => IsCleanItem(pair.Key) && IsCleanItem(pair.Value)),
+                IDictionary map => EntriesOf(map).TrueForAll(pair => IsCleanItem(pair.Key) && IsCleanItem(pair.Value)),
                 IList list => list.Cast<object>().All(IsCleanItem),
                 _ => true,
             };
@@ -94,6 +94,18 @@ internal static class CleanText
         }
 
         return true;
+    }
+
+    /// <summary>A copy; the map's own generic enumerator would give pairs of a type not known here.</summary>
+    private static List<DictionaryEntry> EntriesOf(IDictionary map)
+    {
+        var entries = new List<DictionaryEntry>(map.Count);
+        for (var enumerator = map.GetEnumerator(); enumerator.MoveNext();)
+        {
+            entries.Add(enumerator.Entry);
+        }
+
+        return entries;
     }
 
     private static bool IsCleanItem(object? item) => item switch
@@ -121,7 +133,7 @@ internal static class CleanText
                     Clean(inner);
                     break;
                 case IDictionary map:
-                    foreach (var (key, value) in map.Cast<DictionaryEntry>().ToArray())
+                    foreach (var (key, value) in EntriesOf(map))
                     {
                         var cleanValue = CleanItem(value);
                         if (key is string name && !IsClean(name))
