@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using Google.Api;
 using Google.Protobuf;
@@ -5,7 +6,6 @@ using Google.Protobuf.Reflection;
 using Hub.Options.V1;
 using Hub.Transcoding.Json;
 using Hub.Transcoding.Routes;
-using Microsoft.AspNetCore.Http;
 
 namespace Hub.Transcoding.Calls;
 
@@ -58,7 +58,7 @@ internal sealed class RestBinding
             return _options.SuccessWhen.Status;
         }
 
-        return _options.SuccessStatus > 0 ? _options.SuccessStatus : Microsoft.AspNetCore.Http.StatusCodes.Status200OK;
+        return _options.SuccessStatus > 0 ? _options.SuccessStatus : 200;
     }
 
     /// <summary>The answer as raw bytes with a type of their own, if that is what the method returns.</summary>

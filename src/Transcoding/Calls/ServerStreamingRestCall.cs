@@ -12,14 +12,14 @@ internal sealed class ServerStreamingRestCall<TService, TRequest, TResponse>(
     RestBinding binding, RestErrors errors, ServerStreamingServerMethodInvoker<TService, TRequest, TResponse> invoker, TimeProvider time)
     : RestCall(binding, errors)
     where TService : class
-    where TRequest : class, IMessage, new()
-    where TResponse : class, IMessage
+    where TRequest : class
+    where TResponse : class
 {
     private const string EventStreamContentType = "text/event-stream";
 
     protected override async Task AnswerAsync(HttpContext http)
     {
-        var request = await Binding.Request.BindAsync<TRequest>(http);
+        var request = await Binding.Request.BindAsync(http);
         if (Binding.LastEventId is { } field)
         {
             Binding.Request.BindHeader(http, field, "Last-Event-ID", request);
@@ -39,7 +39,7 @@ internal sealed class ServerStreamingRestCall<TService, TRequest, TResponse>(
         });
         try
         {
-            await invoker.Invoke(http, context, request, new Writer(pump));
+            await invoker.Invoke(http, context, (TRequest)request, new Writer(pump));
             context.ThrowIfFailed();
             await pump.CompleteAsync();
         }
@@ -54,19 +54,20 @@ internal sealed class ServerStreamingRestCall<TService, TRequest, TResponse>(
         }
     }
 
-    private static bool AcceptsEvents(HttpRequest request) =>
-        request.GetTypedHeaders().Accept.Any(type => type.MatchesMediaType(EventStreamContentType) && type.Quality is not 0);
+    // Only who names the type gets it: most clients accept anything and expect lines.
+    private static bool AcceptsEvents(HttpRequest request) => request.GetTypedHeaders().Accept.Any(
+        type => type.MediaType.Equals(EventStreamContentType, StringComparison.OrdinalIgnoreCase) && type.Quality is not 0);
 
     private sealed class Writer(ResponsePump pump) : IServerStreamWriter<TResponse>
     {
         public WriteOptions? WriteOptions { get; set; }
 
-        public Task WriteAsync(TResponse message) => pump.WriteAsync(message);
+        public Task WriteAsync(TResponse message) => pump.WriteAsync((IMessage)(object)message);
 
         public Task WriteAsync(TResponse message, CancellationToken cancellationToken)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            return pump.WriteAsync(message).WaitAsync(cancellationToken);
+            return pump.WriteAsync((IMessage)(object)message).WaitAsync(cancellationToken);
         }
     }
 }

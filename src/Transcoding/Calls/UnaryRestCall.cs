@@ -10,14 +10,14 @@ internal sealed class UnaryRestCall<TService, TRequest, TResponse>(
     RestBinding binding, RestErrors errors, UnaryServerMethodInvoker<TService, TRequest, TResponse> invoker)
     : RestCall(binding, errors)
     where TService : class
-    where TRequest : class, IMessage, new()
-    where TResponse : class, IMessage
+    where TRequest : class
+    where TResponse : class
 {
     protected override async Task AnswerAsync(HttpContext http)
     {
-        var request = await Binding.Request.BindAsync<TRequest>(http);
+        var request = await Binding.Request.BindAsync(http);
         var context = new RestCallContext(http, MethodName, static () => Task.CompletedTask);
-        var answer = await invoker.Invoke(http, context, request);
+        var answer = (IMessage)(object)await invoker.Invoke(http, context, (TRequest)request);
         context.ThrowIfFailed();
 
         if (Binding.RawBody(answer) is { } raw)

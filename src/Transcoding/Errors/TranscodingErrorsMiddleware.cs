@@ -1,10 +1,11 @@
 using Hub.Transcoding.Routes;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
 
 namespace Hub.Transcoding.Errors;
 
 /// <summary>Gives answers that no method made the error shape of the surface their path belongs to.</summary>
-internal sealed class TranscodingErrorsMiddleware(RequestDelegate next, SurfaceTable surfaces, RestErrors errors)
+internal sealed class TranscodingErrorsMiddleware(RequestDelegate next, SurfaceTable surfaces, RestErrors errors, AllowedMethods allowedMethods)
 {
     public async Task InvokeAsync(HttpContext http)
     {
@@ -21,6 +22,7 @@ internal sealed class TranscodingErrorsMiddleware(RequestDelegate next, SurfaceT
             await next(http);
             if (http.Response.StatusCode >= 400 && IsEmpty(http.Response))
             {
+                JudgeRouting(http);
                 error = RestErrors.Describe(http.Response.StatusCode);
             }
         }
@@ -38,6 +40,20 @@ internal sealed class TranscodingErrorsMiddleware(RequestDelegate next, SurfaceT
         {
             await RestErrors.WriteAsync(http, error, surfaces.Find(http.Request.Path).ErrorShape);
         }
+    }
+
+    // 405 is only for paths that another method has; see AllowedMethods for why routing's own verdict does not do.
+    private void JudgeRouting(HttpContext http)
+    {
+        if (http.Response.StatusCode is not (404 or 405) || http.GetEndpoint() is RouteEndpoint)
+        {
+            return; // An endpoint answered, so the verdict is its own.
+        }
+
+        var allowed = allowedMethods.Of(http.Request.Path);
+        var isKnown = allowed.Count > 0 && !allowed.Contains(http.Request.Method);
+        http.Response.StatusCode = isKnown ? 405 : 404;
+        http.Response.Headers.Allow = isKnown ? string.Join(", ", allowed) : default;
     }
 
     private static bool IsEmpty(HttpResponse response) =>

@@ -40,10 +40,9 @@ internal sealed class RequestBinder
 
     /// <exception cref="JsonInputException">Body, query or path do not fit the message.</exception>
     /// <exception cref="BadHttpRequestException">The body is too large or of a foreign type.</exception>
-    public async ValueTask<TRequest> BindAsync<TRequest>(HttpContext http)
-        where TRequest : class, IMessage, new()
+    public async ValueTask<IMessage> BindAsync(HttpContext http)
     {
-        var message = new TRequest();
+        var message = _codec.For(_type).Create();
         if (_takesWhole || _bodyField is not null)
         {
             await ReadBodyAsync(http, message);
