@@ -126,7 +126,8 @@ internal sealed class ResponsePump : IAsyncDisposable
                     (isEnding, isIdle, _isIdle) = (_isEnding, _isIdle, false);
                 }
 
-                if (_sending.Length > 0)
+                var hasData = _sending.Length > 0;
+                if (hasData)
                 {
                     body.Write(_sending.Span);
                     _sending.Reset();
@@ -137,7 +138,7 @@ internal sealed class ResponsePump : IAsyncDisposable
                     body.Write(_format.Heartbeat);
                 }
 
-                if (!isEnding || _http.Response.HasStarted || body.UnflushedBytes > 0)
+                if (hasData || isIdle)
                 {
                     await body.FlushAsync(_http.RequestAborted);
                 }

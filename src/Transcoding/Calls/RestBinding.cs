@@ -29,6 +29,11 @@ internal sealed class RestBinding
         // google.api.http and our option can both name the field; ours differs from method to method, the other from rule to rule.
         _responseField = ResponseField(rule.ResponseBody.Length > 0 ? rule.ResponseBody : _options.ResponseField);
         _successFlag = ResponseField(_options.SuccessWhen?.Field);
+        if (_successFlag is { Field.Descriptor.FieldType: not FieldType.Bool })
+        {
+            throw new InvalidOperationException($"{method.FullName}: success_when needs a boolean field.");
+        }
+
         EventId = ResponseField(_options.Sse?.IdField);
         EventName = ResponseField(_options.Sse?.EventField);
         LastEventId = _options.Sse is { LastEventIdField.Length: > 0 } sse

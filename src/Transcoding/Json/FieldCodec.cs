@@ -28,6 +28,8 @@ internal interface IFieldCodec
 internal abstract class FieldCodec<TMessage> : IFieldCodec
     where TMessage : class, IMessage<TMessage>
 {
+    private static readonly JsonSerializerOptions TextOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     protected FieldCodec(FieldDescriptor descriptor, JsonStyle style, IMessageCodec? message)
     {
         Descriptor = descriptor;
@@ -69,17 +71,8 @@ internal abstract class FieldCodec<TMessage> : IFieldCodec
         // Text is taken as a JSON string, so that it converts in exactly one way wherever it comes from.
         var reader = new Utf8JsonReader(JsonSerializer.SerializeToUtf8Bytes(TextCleaner.Clean(text), TextOptions));
         reader.Read();
-        try
-        {
-            ReadText(ref reader, (TMessage)message);
-        }
-        catch (JsonInputException error) when (error.Under(JsonName))
-        {
-            throw; // Never reached: the filter only completes the path.
-        }
+        ReadText(ref reader, (TMessage)message);
     }
-
-    private static readonly JsonSerializerOptions TextOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 }
 
 /// <summary>A scalar, enum, wrapper or message that occurs at most once.</summary>

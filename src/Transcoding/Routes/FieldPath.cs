@@ -9,8 +9,13 @@ namespace Hub.Transcoding.Routes;
 internal sealed class FieldPath
 {
     private readonly IFieldCodec[] _fields;
+    private readonly string _name;
 
-    private FieldPath(IFieldCodec[] fields) => _fields = fields;
+    private FieldPath(IFieldCodec[] fields)
+    {
+        _fields = fields;
+        _name = string.Join('.', fields.Select(field => field.Descriptor.JsonName));
+    }
 
     public IFieldCodec Field => _fields[^1];
 
@@ -42,9 +47,18 @@ internal sealed class FieldPath
     public void ReadText(string text, IMessage message)
     {
         // A parameter without a value, as forms send it, leaves everything but text unset.
-        if (text.Length > 0 || Field.Descriptor.FieldType is FieldType.String or FieldType.Bytes)
+        if (text.Length == 0 && Field.Descriptor.FieldType is not (FieldType.String or FieldType.Bytes))
+        {
+            return;
+        }
+
+        try
         {
             Field.ReadText(text, Owner(message));
+        }
+        catch (JsonInputException error) when (error.Under(_name))
+        {
+            throw; // Never reached: the filter only completes the path.
         }
     }
 

@@ -55,7 +55,7 @@ internal sealed class RequestBinder
 
         foreach (var (variable, field) in _variables)
         {
-            field.Field.ReadText(_path.Value(variable, http.Request.RouteValues), field.Owner(message));
+            field.ReadText(_path.Value(variable, http.Request.RouteValues), message);
         }
 
         return message;
@@ -161,9 +161,14 @@ internal sealed class RequestBinder
                 }
             }
         }
-        catch
+        catch (Exception error)
         {
             body.Dispose();
+            if (error is IOException and not BadHttpRequestException)
+            {
+                throw new OperationCanceledException("The client hung up in the middle of the body.", error);
+            }
+
             throw;
         }
     }

@@ -43,7 +43,7 @@ public sealed class RequestBindingTests(RestFixture fixture)
     public static TheoryData<string, string, string?, string> Refusals => new()
     {
         { "GET", "/api/hosts/h1?limit=x", null, "limit: expected a 32-bit integer, found a string" },
-        { "GET", "/api/hosts/h1?filter.minSize=x", null, "minSize: expected a 32-bit integer, found a string" },
+        { "GET", "/api/hosts/h1?filter.minSize=x", null, "filter.minSize: expected a 32-bit integer, found a string" },
         { "GET", "/api/hosts/h1?state=NONE", null, "state: expected a value of HostState, found a string" },
         { "POST", "/api/hosts", """{"filter":{"minSize":[]}}""", "filter.minSize: expected a 32-bit integer, found an array" },
         { "POST", "/api/hosts", "{", "not valid JSON" },

@@ -119,9 +119,11 @@ public sealed class FleetBackend
 /// <summary>Timers fire when a test says so, and never by themselves.</summary>
 public sealed class HeldTimer : TimeProvider
 {
-    private readonly ConcurrentDictionary<Timer, TimerCallback> _timers = new();
+    private readonly ConcurrentDictionary<Timer, bool> _timers = new();
+    private readonly ConcurrentDictionary<TimeSpan, TaskCompletionSource> _created = new();
 
-    public IEnumerable<TimeSpan> Dues => _timers.Keys.Select(timer => timer.Due);
+    /// <summary>Completes when a timer of that due time exists.</summary>
+    public Task CreatedAsync(TimeSpan due) => Created(due).Task;
 
     public void Fire()
     {
@@ -133,22 +135,20 @@ public sealed class HeldTimer : TimeProvider
 
     public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
     {
-        var timer = new Timer(this, () => callback(state)) { Due = dueTime };
-        _timers[timer] = callback;
+        var timer = new Timer(this, () => callback(state));
+        _timers[timer] = true;
+        Created(dueTime).TrySetResult();
         return timer;
     }
 
+    private TaskCompletionSource Created(TimeSpan due) =>
+        _created.GetOrAdd(due, static _ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
+
     private sealed class Timer(HeldTimer owner, Action run) : ITimer
     {
-        public TimeSpan Due { get; set; }
-
         public void Run() => run();
 
-        public bool Change(TimeSpan dueTime, TimeSpan period)
-        {
-            Due = dueTime;
-            return true;
-        }
+        public bool Change(TimeSpan dueTime, TimeSpan period) => true;
 
         public void Dispose() => owner._timers.TryRemove(this, out _);
 

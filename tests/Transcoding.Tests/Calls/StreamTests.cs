@@ -1,5 +1,7 @@
 using System.Net;
 using System.Text.Json.Nodes;
+using Google.Protobuf;
+using Hub.Transcoding.Tests.Protos;
 
 namespace Hub.Transcoding.Tests.Calls;
 
@@ -96,7 +98,7 @@ public sealed class StreamTests
     {
         await using var host = await RestHost.StartAsync();
         var sending = SendAsync(host, "/api/watch?behaviour=wait", EventStream);
-        await WaitForTimerAsync(host, TimeSpan.FromSeconds(1));
+        await host.Time.CreatedAsync(TimeSpan.FromSeconds(1)).WaitAsync(RestHost.Patience); // The server has taken the request.
 
         host.Time.Fire();
         using var response = await sending.WaitAsync(RestHost.Patience);
@@ -146,6 +148,22 @@ public sealed class StreamTests
         Assert.Equal(2, host.Backend.Intercepted);
     }
 
+    [Fact]
+    public async Task Interceptors_OverGrpc_RunForTheSameService()
+    {
+        await using var host = await RestHost.StartAsync();
+        var message = new HostRequest { HostId = "h" }.ToByteArray();
+        using var client = new HttpClient { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using var content = new ByteArrayContent([0, 0, 0, 0, (byte)message.Length, .. message]) { Headers = { ContentType = new("application/grpc") } };
+
+        using var response = await client.PostAsync(new Uri(host.GrpcAddress, "/hub.transcoding.tests.FleetService/GetHost"), content);
+        var answer = await response.Content.ReadAsByteArrayAsync();
+
+        Assert.Equal("h", HostResponse.Parser.ParseFrom(answer.AsSpan(5)).Request.HostId);
+        Assert.Equal(["0"], response.TrailingHeaders.GetValues("grpc-status"));
+        Assert.Equal(1, host.Backend.Intercepted);
+    }
+
     private static async Task<HttpResponseMessage> SendAsync(RestHost host, string path, string accept, params (string Name, string Value)[] headers)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, path);
@@ -156,16 +174,5 @@ public sealed class StreamTests
         }
 
         return await host.Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead).WaitAsync(RestHost.Patience);
-    }
-
-    // The stream's timer exists once the server has taken the request.
-    private static async Task WaitForTimerAsync(RestHost host, TimeSpan due)
-    {
-        using var timeout = new CancellationTokenSource(RestHost.Patience);
-        while (!host.Time.Dues.Contains(due))
-        {
-            timeout.Token.ThrowIfCancellationRequested();
-            await Task.Yield();
-        }
     }
 }
