@@ -140,6 +140,13 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
         }
     }
 
+    /// <summary>Gives everything back, the pipe included.</summary>
+    public void Complete()
+    {
+        Release();
+        input.Complete();
+    }
+
     private static RpcException TooLarge() =>
         new(new Status(StatusCode.ResourceExhausted, "Received message exceeds the maximum configured message size."));
 

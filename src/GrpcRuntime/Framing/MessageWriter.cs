@@ -48,14 +48,22 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
     /// <summary>Whether any message was ever accepted.</summary>
     public bool HasWritten { get; private set; }
 
-    /// <summary>Gives the transport; what was written before goes out now.</summary>
+    /// <summary>Gives the transport; until then messages gather.</summary>
     public void Start(PipeWriter output)
     {
         lock (_gate)
         {
             Debug.Assert(_output is null, "The transport is given once.");
             _output = output;
-            if (_length == 0 || _writing || _closed || _failure is not null)
+        }
+    }
+
+    /// <summary>Sends what was written so far without waiting for more.</summary>
+    public void Flush()
+    {
+        lock (_gate)
+        {
+            if (_pumping || _writing || _length == 0 || _output is null || _failure is not null)
             {
                 return;
             }

@@ -1,0 +1,518 @@
+using System.Diagnostics.CodeAnalysis;
+using System.IO.Pipelines;
+using System.Net;
+using Grpc.Core;
+using Grpc.Framing;
+
+namespace Grpc.Net.Client;
+
+/// <summary>
+/// One call on the client, with its requests and responses. It ends once: by its trailers, its deadline, a cancellation, a failure or
+/// <see cref="Dispose"/>, whichever <see cref="TryEnd"/> sees first. Ending early resets the HTTP/2 stream.
+/// </summary>
+[SuppressMessage("Design", "CA1001", Justification = "The token source has no timer and no handle; it is left to the collector, because late callbacks may still cancel it.")]
+internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TResponse>, IClientStreamWriter<TRequest>, IDisposable
+    where TRequest : class
+    where TResponse : class
+{
+    private const string UserAgent = "grpc-csharp-runtime/1.0";
+
+    // Factor and spread of the waits between attempts, by the connection back-off of the gRPC documents.
+    private const double BackoffFactor = 1.6;
+    private const double BackoffJitter = 0.2;
+
+    private static readonly StreamPipeReaderOptions ResponseOptions = new(bufferSize: 16 * 1024, minimumReadSize: 1024, useZeroByteReads: true);
+
+    private readonly Lock _gate = new();
+    private readonly GrpcChannel _channel;
+    private readonly Method<TRequest, TResponse> _method;
+    private readonly string? _host;
+    private readonly CallOptions _options;
+    private readonly MessageWriter _writer;
+    private readonly CancellationTokenSource _cancellation = new();
+    private readonly TaskCompletionSource<Metadata> _headers = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _requestsEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private DateTime _deadline = DateTime.MaxValue;
+    private ITimer? _deadlineTimer;
+    private CancellationTokenRegistration _onCallToken;
+    private CancellationTokenRegistration _onParentToken;
+    private CancellationTokenRegistration _onChannelDisposed;
+    private Task _started = Task.CompletedTask;
+    private volatile MessageReader? _reader;
+    private TResponse? _current;
+
+    // Guarded by the gate.
+    private HttpResponseMessage? _response;
+    private RpcException? _outcome;
+
+    public GrpcCall(GrpcChannel channel, Method<TRequest, TResponse> method, string? host, CallOptions options)
+    {
+        _channel = channel;
+        _method = method;
+        _host = host;
+        _options = options;
+        _writer = new MessageWriter(channel.Options.MaxSendMessageSize);
+    }
+
+    public Task<Metadata> ResponseHeadersAsync => _headers.Task;
+
+    public WriteOptions? WriteOptions { get; set; }
+
+    public TResponse Current => _current ?? throw new InvalidOperationException("There is no current response; MoveNext has to return true first.");
+
+    private bool IsRequestStreaming => _method.Type is MethodType.ClientStreaming or MethodType.DuplexStreaming;
+
+    /// <summary>Starts a call whose client does not stream.</summary>
+    public void Start(TRequest request)
+    {
+        ArgumentNullException.ThrowIfNull(request);
+        ApplyRequestEncoding();
+
+        // Buffered only: it leaves together with the end of the stream.
+        var write = _writer.WriteAsync(_method.RequestMarshaller, request, (_options.WriteOptions?.Flags ?? default) | WriteFlags.BufferHint);
+        if (write.Exception?.InnerException is { } failure)
+        {
+            TryEnd(ClientStatus.FromException(failure), []);
+        }
+
+        _requestsEnded.TrySetResult();
+        Begin();
+    }
+
+    /// <summary>Starts a call whose client streams.</summary>
+    public void Start()
+    {
+        ApplyRequestEncoding();
+        Begin();
+    }
+
+    /// <summary>Reads the only response of a method whose server does not stream.</summary>
+    public async Task<TResponse> ReadSingleAsync()
+    {
+        TResponse? response = null;
+        if (await ReadNextAsync().ConfigureAwait(false))
+        {
+            response = _current;
+            if (await ReadNextAsync().ConfigureAwait(false))
+            {
+                TryEnd(new Status(StatusCode.Internal, "More than one message came where one was expected."), []);
+                throw Failure();
+            }
+        }
+
+        return response ?? throw new RpcException(new Status(StatusCode.Internal, "The call ended without a message."), GetTrailers());
+    }
+
+    public Task<bool> MoveNext(CancellationToken cancellationToken)
+    {
+        if (!cancellationToken.CanBeCanceled)
+        {
+            return TryReadNow() ? Task.FromResult(true) : ReadNextAsync();
+        }
+
+        if (cancellationToken.IsCancellationRequested)
+        {
+            Cancel();
+        }
+
+        return TryReadNow() ? Task.FromResult(true) : ReadNextOrCancelAsync(cancellationToken);
+    }
+
+    public Task WriteAsync(TRequest message)
+    {
+        ArgumentNullException.ThrowIfNull(message);
+        if (_requestsEnded.Task.IsCompletedSuccessfully)
+        {
+            return Task.FromException(
+                new InvalidOperationException("Can't write the message because the client stream writer is complete."));
+        }
+
+        return _writer.WriteAsync(_method.RequestMarshaller, message, (WriteOptions ?? _options.WriteOptions)?.Flags ?? default);
+    }
+
+    public async Task WriteAsync(TRequest message, CancellationToken cancellationToken)
+    {
+        using var registration = cancellationToken.UnsafeRegister(static call => ((GrpcCall<TRequest, TResponse>)call!).Cancel(), this);
+        await WriteAsync(message).ConfigureAwait(false);
+    }
+
+    public Task CompleteAsync()
+    {
+        _requestsEnded.TrySetResult();
+        return Task.CompletedTask;
+    }
+
+    public Status GetStatus() => Outcome("status").Status;
+
+    public Metadata GetTrailers() => Outcome("trailers").Trailers;
+
+    public void Dispose() => TryEnd(new Status(StatusCode.Cancelled, "gRPC call disposed."), []);
+
+    private void Cancel() => TryEnd(new Status(StatusCode.Cancelled, "Call canceled by the client."), []);
+
+    private void ApplyRequestEncoding()
+    {
+        if (_options.Headers?.GetValue(GrpcProtocol.RequestEncodingHeader) == GrpcProtocol.GzipEncoding)
+        {
+            _writer.Gzip = System.IO.Compression.CompressionLevel.Fastest;
+        }
+    }
+
+    private void Begin()
+    {
+        var time = _channel.Options.TimeProvider;
+        _deadline = EffectiveDeadline();
+        if (_deadline != DateTime.MaxValue)
+        {
+            var left = _deadline - time.GetUtcNow().UtcDateTime;
+            if (left <= TimeSpan.Zero)
+            {
+                OnDeadline();
+            }
+            else
+            {
+                var watched = left < GrpcProtocol.TimeoutMax ? left : GrpcProtocol.TimeoutMax;
+                _deadlineTimer = time.CreateTimer(
+                    static call => ((GrpcCall<TRequest, TResponse>)call!).OnDeadline(), this, watched, Timeout.InfiniteTimeSpan);
+            }
+        }
+
+        _onCallToken = OnCancelled(_options.CancellationToken);
+        _onParentToken = OnCancelled(_options.PropagationToken?.CancellationToken ?? default);
+        _onChannelDisposed = OnCancelled(_channel.Disposed);
+
+        // A cancellation between the registrations found nothing to unregister yet.
+        if (IsEnded())
+        {
+            ReleaseTriggers();
+        }
+
+        _started = SendAsync();
+    }
+
+    private CancellationTokenRegistration OnCancelled(CancellationToken token) =>
+        token.UnsafeRegister(static call => ((GrpcCall<TRequest, TResponse>)call!).Cancel(), this);
+
+    private void OnDeadline() => TryEnd(new Status(StatusCode.DeadlineExceeded, "Deadline Exceeded"), []);
+
+    private DateTime EffectiveDeadline()
+    {
+        var deadline = _options.Deadline ?? DateTime.MaxValue;
+        if (deadline.Kind != DateTimeKind.Utc && deadline != DateTime.MaxValue && deadline != DateTime.MinValue)
+        {
+            throw new InvalidOperationException("Deadline must have a kind DateTimeKind.Utc or be equal to DateTime.MaxValue or DateTime.MinValue.");
+        }
+
+        var parent = _options.PropagationToken?.Deadline ?? DateTime.MaxValue;
+        return parent < deadline ? parent : deadline;
+    }
+
+    /// <summary>Sends the request and waits for the response headers. Never throws: the outcome tells.</summary>
+    private async Task SendAsync()
+    {
+        try
+        {
+            _cancellation.Token.ThrowIfCancellationRequested();
+            var metadata = await CollectMetadataAsync().ConfigureAwait(false);
+            var response = await SendWithPatienceAsync(metadata).ConfigureAwait(false);
+            lock (_gate)
+            {
+                _response = response;
+            }
+
+            if (IsEnded())
+            {
+                // The end came while the headers were under way and could not dispose what was not there yet.
+                response.Dispose();
+                return;
+            }
+
+            await AcceptAsync(response).ConfigureAwait(false);
+        }
+        catch (Exception exception)
+        {
+            TryEnd(ClientStatus.FromException(exception), []);
+        }
+    }
+
+    private async Task AcceptAsync(HttpResponseMessage response)
+    {
+        var status = ClientStatus.FromHeaders(response.Headers);
+        if (status is not null)
+        {
+            var trailers = ClientStatus.ToMetadata(response.Headers);
+            _headers.TrySetResult(trailers);
+            TryEnd(status.Value, trailers, isNatural: true);
+            return;
+        }
+
+        if (response.StatusCode != HttpStatusCode.OK)
+        {
+            throw new RpcException(ClientStatus.FromHttpStatus(response.StatusCode));
+        }
+
+        if (!GrpcProtocol.IsGrpcContentType(response.Content.Headers.ContentType?.MediaType))
+        {
+            throw new RpcException(new Status(
+                StatusCode.Unknown, $"Bad gRPC response. Invalid content-type value: {response.Content.Headers.ContentType}"));
+        }
+
+        var stream = await response.Content.ReadAsStreamAsync(_cancellation.Token).ConfigureAwait(false);
+        var reader = new MessageReader(PipeReader.Create(stream, ResponseOptions), _channel.Options.MaxReceiveMessageSize);
+        if (response.Headers.NonValidated.TryGetValues(GrpcProtocol.EncodingHeader, out var encoding))
+        {
+            reader.Encoding = encoding.ToString();
+        }
+
+        _reader = reader;
+        _headers.TrySetResult(ClientStatus.ToMetadata(response.Headers));
+    }
+
+    private async ValueTask<Metadata?> CollectMetadataAsync()
+    {
+        var channelCredentials = _channel.CallCredentials;
+        var callCredentials = _options.Credentials;
+        if (callCredentials is not null && !_channel.SendsCallCredentials)
+        {
+            ClientLog.CallCredentialsNotSent(_channel.Logger);
+            callCredentials = null;
+        }
+
+        if (channelCredentials is null && callCredentials is null)
+        {
+            return _options.Headers;
+        }
+
+        // Credentials may add entries; the caller's own metadata stays as it is.
+        var metadata = new Metadata();
+        foreach (var entry in _options.Headers ?? Metadata.Empty)
+        {
+            metadata.Add(entry);
+        }
+
+        var context = new AuthInterceptorContext(new Uri(_channel.Address, _method.ServiceName).ToString(), _method.Name, _cancellation.Token);
+        if (channelCredentials is not null)
+        {
+            await channelCredentials.ApplyAsync(context, metadata).ConfigureAwait(false);
+        }
+
+        if (callCredentials is not null)
+        {
+            await callCredentials.ApplyAsync(context, metadata).ConfigureAwait(false);
+        }
+
+        return metadata;
+    }
+
+    /// <summary>Sends, and with wait-for-ready sends again as long as no connection can be made.</summary>
+    private async Task<HttpResponseMessage> SendWithPatienceAsync(Metadata? metadata)
+    {
+        var options = _channel.Options;
+        var delay = options.InitialReconnectBackoff;
+        Random? random = null;
+        while (true)
+        {
+            try
+            {
+                return await _channel.SendAsync(CreateRequest(metadata), _cancellation.Token).ConfigureAwait(false);
+            }
+            catch (HttpRequestException exception) when (
+                _options.IsWaitForReady
+                && exception.HttpRequestError is HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError)
+            {
+                random ??= new Random();
+                var jittered = delay * (1 + (BackoffJitter * ((2 * random.NextDouble()) - 1)));
+                ClientLog.WaitingForServer(_channel.Logger, _method.FullName, jittered, exception);
+                await Task.Delay(jittered, options.TimeProvider, _cancellation.Token).ConfigureAwait(false);
+                delay *= BackoffFactor;
+                delay = options.MaxReconnectBackoff is { } max && delay > max ? max : delay;
+            }
+        }
+    }
+
+    private HttpRequestMessage CreateRequest(Metadata? metadata)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Post, _channel.UriOf(_method))
+        {
+            Version = HttpVersion.Version20,
+            VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+            Content = new RequestContent(SendRequestsAsync),
+        };
+        var headers = request.Headers;
+        headers.Host = _host;
+        headers.TryAddWithoutValidation("te", "trailers");
+        headers.TryAddWithoutValidation(GrpcProtocol.AcceptEncodingHeader, GrpcProtocol.AcceptedEncodings);
+        if (_writer.Gzip is not null)
+        {
+            headers.TryAddWithoutValidation(GrpcProtocol.EncodingHeader, GrpcProtocol.GzipEncoding);
+        }
+
+        if (_deadline != DateTime.MaxValue)
+        {
+            var left = _deadline - _channel.Options.TimeProvider.GetUtcNow().UtcDateTime;
+            headers.TryAddWithoutValidation(GrpcProtocol.TimeoutHeader, GrpcProtocol.FormatTimeout(left));
+        }
+
+        var hasUserAgent = false;
+        foreach (var entry in metadata ?? Metadata.Empty)
+        {
+            if (!GrpcProtocol.IsProtocolHeader(entry.Key) && entry.Key != GrpcProtocol.RequestEncodingHeader)
+            {
+                hasUserAgent |= entry.Key == "user-agent";
+                headers.TryAddWithoutValidation(entry.Key, entry.ToWire());
+            }
+        }
+
+        if (!hasUserAgent)
+        {
+            headers.TryAddWithoutValidation("user-agent", UserAgent);
+        }
+
+        return request;
+    }
+
+    /// <summary>Runs as the body of the HTTP request, from its headers to its end.</summary>
+    private async Task SendRequestsAsync(Stream stream, CancellationToken cancellationToken)
+    {
+        var output = PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true));
+        _writer.Start(output);
+        if (IsRequestStreaming)
+        {
+            // The server sees the call now, not with the first message.
+            await stream.FlushAsync(cancellationToken).ConfigureAwait(false);
+            _writer.Flush();
+        }
+
+        await _requestsEnded.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+        await _writer.CompleteAsync().ConfigureAwait(false);
+        await output.FlushAsync(cancellationToken).ConfigureAwait(false);
+    }
+
+    private bool TryReadNow()
+    {
+        if (_reader is null || IsEnded())
+        {
+            return false;
+        }
+
+        try
+        {
+            return _reader.TryRead(_method.ResponseMarshaller, out _current);
+        }
+        catch (RpcException exception)
+        {
+            TryEnd(exception.Status, []);
+            return false;
+        }
+    }
+
+    private async Task<bool> ReadNextOrCancelAsync(CancellationToken cancellationToken)
+    {
+        using var registration = OnCancelled(cancellationToken);
+        return await ReadNextAsync().ConfigureAwait(false);
+    }
+
+    private async Task<bool> ReadNextAsync()
+    {
+        await _started.ConfigureAwait(false);
+        _current = null;
+        if (_reader is { } reader && !IsEnded())
+        {
+            try
+            {
+                _current = await reader.ReadAsync(_method.ResponseMarshaller, _cancellation.Token).ConfigureAwait(false);
+                if (_current is not null)
+                {
+                    return true;
+                }
+
+                reader.Complete();
+                var trailers = _response!.TrailingHeaders;
+                TryEnd(
+                    ClientStatus.FromHeaders(trailers) ?? new Status(StatusCode.Internal, "The response ended without grpc-status."),
+                    ClientStatus.ToMetadata(trailers),
+                    isNatural: true);
+            }
+            catch (Exception exception)
+            {
+                TryEnd(ClientStatus.FromException(exception), []);
+            }
+        }
+
+        return GetStatus().StatusCode == StatusCode.OK ? false : throw Failure();
+    }
+
+    private bool IsEnded()
+    {
+        lock (_gate)
+        {
+            return _outcome is not null;
+        }
+    }
+
+    private RpcException Outcome(string what)
+    {
+        lock (_gate)
+        {
+            return _outcome ?? throw new InvalidOperationException($"Unable to get the {what} because the call is not complete.");
+        }
+    }
+
+    private Exception Failure()
+    {
+        var outcome = Outcome("status");
+        if (_channel.Options.ThrowOperationCanceledOnCancellation
+            && outcome.StatusCode is StatusCode.Cancelled or StatusCode.DeadlineExceeded)
+        {
+            return new OperationCanceledException(outcome.Status.Detail, outcome, _options.CancellationToken);
+        }
+
+        // Thrown more than once, so each time a new one: an exception keeps the stack of one throw.
+        return new RpcException(outcome.Status, outcome.Trailers);
+    }
+
+    private void TryEnd(Status status, Metadata trailers, bool isNatural = false)
+    {
+        HttpResponseMessage? response;
+        var outcome = new RpcException(status, trailers);
+        lock (_gate)
+        {
+            if (_outcome is not null)
+            {
+                return;
+            }
+
+            _outcome = outcome;
+            response = _response;
+        }
+
+        ClientLog.CallEnded(_channel.Logger, _method.FullName, status.StatusCode, status.DebugException);
+        ReleaseTriggers();
+        _writer.Abort(outcome);
+
+        // Cancelled and not completed: a half-close would tell the server that the requests are whole.
+        _requestsEnded.TrySetCanceled();
+        if (_headers.TrySetException(outcome))
+        {
+            // Most callers never look at the headers; their failure is the failure of the call.
+            _ = _headers.Task.Exception;
+        }
+
+        if (!isNatural)
+        {
+            _cancellation.Cancel();
+        }
+
+        response?.Dispose();
+    }
+
+    private void ReleaseTriggers()
+    {
+        _deadlineTimer?.Dispose();
+
+        // Unregister, not Dispose: this may run inside one of the callbacks while another waits for the gate.
+        _onCallToken.Unregister();
+        _onParentToken.Unregister();
+        _onChannelDisposed.Unregister();
+    }
+}
