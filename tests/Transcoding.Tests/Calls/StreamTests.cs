@@ -81,12 +81,14 @@ public sealed class StreamTests
         Assert.EndsWith(expected, await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Stream_WithABugInTheMiddle_TellsOnlyTheId()
+    [Theory]
+    [InlineData("bug")]
+    [InlineData("unwritable")]
+    public async Task Stream_WithABugInTheMiddle_TellsOnlyTheId(string behaviour)
     {
         await using var host = await RestHost.StartAsync();
 
-        var text = await host.Client.GetStringAsync("/api/watch?behaviour=bug");
+        var text = await host.Client.GetStringAsync($"/api/watch?behaviour={behaviour}");
 
         var last = JsonNode.Parse(text.TrimEnd().Split('\n')[^1])!;
         Assert.Equal("internal error", (string?)last["error"]);

@@ -92,6 +92,9 @@ public sealed class FleetServer(FleetBackend backend) : FleetService.FleetServic
                 throw Echo.Refusal(StatusCode.NotFound, "the team is gone", "HOST_GONE");
             case "bug":
                 throw new InvalidOperationException("secret of the server");
+            case "unwritable":
+                await responseStream.WriteAsync(new WatchResponse { Text = "half", Any = new Any { TypeUrl = "type.googleapis.com/no.Such" } });
+                break;
             case "endless":
                 try
                 {
