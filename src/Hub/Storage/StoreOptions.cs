@@ -60,7 +60,7 @@ internal enum WriteStep
 }
 
 /// <summary>
-/// What keeps the promises of the Writer, switchable one by one only so that a model-based test can show that each is needed: with a guard
+/// What keeps the promises of store and link, switchable one by one only so that a model-based test can show that each is needed: with a guard
 /// off the test must find a broken promise. Nothing but such a test turns one off.
 /// </summary>
 internal sealed record StoreGuards
@@ -73,4 +73,10 @@ internal sealed record StoreGuards
 
     /// <summary>A savepoint per job, and halving of a failed group. Off: the first failure is the failure of all.</summary>
     public bool PoisonSplit { get; init; } = true;
+
+    /// <summary>A numbered entry that was stored before has no effect. Off: it is applied again.</summary>
+    public bool RepeatCheck { get; init; } = true;
+
+    /// <summary>A change made on another version than the stored one is a conflict. Off: what the cloud side wrote is overwritten unseen.</summary>
+    public bool BaseVersion { get; init; } = true;
 }

@@ -57,11 +57,14 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
 
     /// <summary>
     /// Raises the host's epoch and returns it; null if the host has no link row. The one way to do so: jobs with the old epoch that come
-    /// later, even in this group, are fenced off.
+    /// later, even in this group, are fenced off. The new epoch is above <paramref name="above"/> too: a store restored from a backup may
+    /// know lower epochs than its nodes.
     /// </summary>
-    public long? RaiseEpoch(string hostId)
+    public long? RaiseEpoch(string hostId, long above = 0)
     {
-        var epoch = QuerySingleOrDefault<long?>("update links set epoch = epoch + 1 where host_id = @hostId returning epoch", new { hostId });
+        var epoch = QuerySingleOrDefault<long?>(
+            "update links set epoch = case when epoch > @above then epoch else @above end + 1 where host_id = @hostId returning epoch",
+            new { hostId, above });
         if (epoch is { } raised)
         {
             jobEpochs[hostId] = raised;

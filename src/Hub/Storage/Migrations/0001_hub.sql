@@ -57,6 +57,8 @@ create table hosts (
     enrolment_key text,
     created_at bigint not null,
     revoked_at bigint,
+    -- A deleted host keeps its row and its dead credentials, so that its node is told DELETED whenever it comes back.
+    deleted_at bigint,
     constraint hosts_enrolment_key unique (team_id, enrolment_key)
 );
 create index hosts_team_name on hosts (team_id, name, host_id);
@@ -203,6 +205,8 @@ create table chat_messages (
     constraint chat_messages_idempotency_key unique (team_id, host_id, idempotency_key)
 );
 create unique index chat_messages_down on chat_messages (host_id, down_seq);
+create index chat_messages_received on chat_messages (host_id, direction, received_at);
+create index chat_messages_handed_out on chat_messages (host_id, handed_out_at);
 create index chat_messages_sent on chat_messages (host_id, sent_at, message_id);
 create index chat_messages_waiting on chat_messages (host_id, down_seq) where direction = 'to_node' and delivered_at is null;
 
