@@ -34,6 +34,7 @@ internal sealed class ResponsePump : IAsyncDisposable
     private TaskCompletionSource? _room; // Guarded by _gate; waits for the buffer to be taken.
     private bool _isIdle; // Guarded by _gate; the timer asked for a sign of life.
     private bool _isEnding; // Guarded by _gate.
+    private bool _isStopped; // Guarded by _gate; nobody takes what is written from now on.
 
     public ResponsePump(HttpContext http, StreamFormat format, TimeProvider time)
     {
@@ -47,12 +48,22 @@ internal sealed class ResponsePump : IAsyncDisposable
     {
         lock (_gate)
         {
-            if (_running.IsCompleted)
+            if (_isStopped)
             {
                 throw new OperationCanceledException("The client is gone.");
             }
 
-            _format.WriteMessage(message, _pending);
+            var start = _pending.Length;
+            try
+            {
+                _format.WriteMessage(message, _pending);
+            }
+            catch
+            {
+                _pending.Truncate(start); // Half a message would spoil the error that follows it.
+                throw;
+            }
+
             _wake.Writer.TryWrite(true);
             if (_pending.Length < PendingBytesMax)
             {
@@ -143,24 +154,26 @@ internal sealed class ResponsePump : IAsyncDisposable
                     await body.FlushAsync(_http.RequestAborted);
                 }
 
-                ReleaseWriters();
                 if (isEnding)
                 {
                     return;
                 }
+
+                ReleaseWriters(isStopped: false);
             }
         }
         finally
         {
-            ReleaseWriters();
+            ReleaseWriters(isStopped: true);
         }
     }
 
-    private void ReleaseWriters()
+    private void ReleaseWriters(bool isStopped)
     {
         TaskCompletionSource? room;
         lock (_gate)
         {
+            _isStopped = isStopped;
             room = _room;
             _room = null;
         }

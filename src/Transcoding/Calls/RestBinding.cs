@@ -26,7 +26,7 @@ internal sealed class RestBinding
         Request = new RequestBinder(
             surface.Codec, method.InputType, HttpTemplate.Parse(path), rule.Body, _options.RequestBytesMax > 0 ? _options.RequestBytesMax : defaultBytesMax);
 
-        // google.api.http and our option can both name the field; ours differs from method to method, the other from rule to rule.
+        // A rule's own response_body is the more particular of the two.
         _responseField = ResponseField(rule.ResponseBody.Length > 0 ? rule.ResponseBody : _options.ResponseField);
         _successFlag = ResponseField(_options.SuccessWhen?.Field);
         if (_successFlag is { Field.Descriptor.FieldType: not FieldType.Bool })

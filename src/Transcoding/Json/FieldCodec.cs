@@ -35,7 +35,7 @@ internal abstract class FieldCodec<TMessage> : IFieldCodec
         Descriptor = descriptor;
         Message = message;
         Index = descriptor.ContainingType.Fields.InDeclarationOrder().IndexOf(descriptor);
-        var hasOwnName = descriptor.JsonName != FieldNaming.ToCamelCase(descriptor.Name);
+        var hasOwnName = descriptor.ToProto().HasJsonName; // Only an explicit json_name is in the descriptor.
         Name = JsonEncodedText.Encode(style.ProtoFieldNames && !hasOwnName ? descriptor.Name : descriptor.JsonName, JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
     }
 

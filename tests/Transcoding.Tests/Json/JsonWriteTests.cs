@@ -40,7 +40,9 @@ public sealed class JsonWriteTests
 
     [Fact]
     public void Write_ProtoNames_KeepsExplicitJsonNames() =>
-        Assert.Equal("""{"string_value":"a","expires_at":"b"}""", Format(new JsonStyle { ProtoFieldNames = true }, new Everything { StringValue = "a", RenamedField = "b" }));
+        Assert.Equal(
+            """{"string_value":"a","expires_at":"b","camelField":"c"}""",
+            Format(new JsonStyle { ProtoFieldNames = true }, new Everything { StringValue = "a", RenamedField = "b", CamelField = "c" }));
 
     [Fact]
     public void Write_Int64AsNumber_CoversListsMapsAndWrappers() =>
@@ -70,6 +72,9 @@ public sealed class JsonWriteTests
 
     [Theory]
     [InlineData("HostState", "HOST_STATE_ONLINE", "ONLINE")]
+    [InlineData("HTTPCode", "HTTP_CODE_OK", "OK")]
+    [InlineData("HTTPCode", "HTTP_CODE_404", "HTTP_CODE_404")]
+    [InlineData("HTTPCode", "OTHER", "OTHER")]
     public void EnumNames_ValueOfType_IsShortened(string type, string name, string expected)
     {
         var value = JsonCasesReflection.Descriptor.EnumTypes.Single(e => e.Name == type).FindValueByName(name);
