@@ -96,7 +96,7 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
                 ("command_types", string.Join(",", known)));
         }
 
-        var pending = tx.QuerySingle<long>(PendingSql, new { draft.HostId, limit = PendingMax });
+        var pending = tx.QuerySingle<long>(PendingSql, new { hostId = draft.HostId, limit = PendingMax });
         if (pending >= PendingMax)
         {
             throw new HubException(

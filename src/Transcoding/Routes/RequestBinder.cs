@@ -61,11 +61,10 @@ internal sealed class RequestBinder
         return message;
     }
 
-    /// <summary>Sets a field from a header, unless the query already gave it.</summary>
+    /// <summary>Sets a field from a header. It wins over the query: a browser that comes back repeats the address it first opened.</summary>
     public void BindHeader(HttpContext http, FieldPath field, string header, IMessage message)
     {
-        if (http.Request.Headers[header] is [{ Length: > 0 } value]
-            && !http.Request.Query.Keys.Any(key => FieldPath.Find(_codec, _type, key)?.Field == field.Field))
+        if (http.Request.Headers[header] is [{ Length: > 0 } value])
         {
             field.ReadText(value, message);
         }

@@ -45,15 +45,15 @@ public sealed class StreamTests
     }
 
     [Theory]
-    [InlineData("/api/watch", "c9")]
-    [InlineData("/api/watch?cursor=c5", "c5")]
-    public async Task Stream_WithLastEventId_ResumesUnlessTheQueryKnowsBetter(string path, string expected)
+    [InlineData("/api/watch")]
+    [InlineData("/api/watch?cursor=c5")]
+    public async Task Stream_WithLastEventId_ResumesThereWhateverTheQuerySays(string path)
     {
         await using var host = await RestHost.StartAsync();
 
         using var response = await SendAsync(host, path, EventStream, ("Last-Event-ID", "c9"));
 
-        Assert.Equal(expected, host.Backend.Watched?.Cursor);
+        Assert.Equal("c9", host.Backend.Watched?.Cursor);
     }
 
     [Fact]
