@@ -321,7 +321,7 @@ internal abstract class ServerCall : ServerCallContext
             ServerLog.CallCancelled(_services.Logger, MethodCore);
         }
 
-        HttpContext.Request.BodyReader.CancelPendingRead();
+        // The reset has also ended a read the handler may be waiting in.
         deadline.Cancel();
         try
         {
