@@ -27,6 +27,24 @@ public sealed class ErrorTests
     }
 
     [Fact]
+    public async Task Handler_RpcExceptionWithTheTrailersOfTheCall_SendsThemOnce()
+    {
+        var script = new EchoScript
+        {
+            Unary = (_, context) =>
+            {
+                context.ResponseTrailers.Add("x-why", "own");
+                throw new RpcException(new Status(StatusCode.NotFound, ""), context.ResponseTrailers);
+            },
+        };
+        await using var server = await EchoServer.StartAsync(script);
+
+        var exception = await Assert.ThrowsAsync<RpcException>(() => server.Client.UnaryAsync(new EchoRequest()).ResponseAsync.Within());
+
+        Assert.Equal(["own"], exception.Trailers.GetAll("x-why").Select(entry => entry.Value));
+    }
+
+    [Fact]
     public async Task Handler_RpcExceptionAfterMessages_ComesAfterThem()
     {
         var script = new EchoScript
