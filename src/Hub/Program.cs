@@ -1,1 +1,3 @@
-Console.WriteLine("hub");
+using Hub.Cli;
+
+return await HubCommandLine.RunAsync(args);

@@ -1,0 +1,75 @@
+using Grpc.Core;
+using Hub.Contracts.V1;
+
+namespace Hub.AgentClient.Internal;
+
+/// <summary>What a node does after a link ended. Only a revocation or a deletion ends it for good.</summary>
+internal sealed class RetryPolicy(Random random)
+{
+    /// <summary>Longest wait of all.</summary>
+    public static readonly TimeSpan WaitMax = TimeSpan.FromMinutes(15);
+
+    private static readonly TimeSpan TakenOverFirst = TimeSpan.FromSeconds(30);
+
+    // A link that lived this long was a good one: the next failure is a new story.
+    private static readonly TimeSpan StableAfter = TimeSpan.FromMinutes(1);
+
+    private readonly BackOff quick = new(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(64), random);
+    private readonly BackOff slow = new(TimeSpan.FromSeconds(1), WaitMax, random);
+    private TimeSpan takenOver = TakenOverFirst;
+    private bool journalReplaced;
+
+    /// <summary>Decides, given how long the link had been online.</summary>
+    public RetryDecision After(LinkEnd end, TimeSpan online)
+    {
+        if (online >= StableAfter)
+        {
+            quick.Reset();
+            slow.Reset();
+        }
+
+        // Once is how it should be; a Hub that says it of the new journal too must not be dialled in a tight loop.
+        var replacedAgain = journalReplaced;
+        journalReplaced = end is LinkEnd.JournalReplaced;
+        if (end is not LinkEnd.Dismissed { Reason: GoodbyeReason.TakenOver } || online >= WaitMax)
+        {
+            takenOver = TakenOverFirst;
+        }
+
+        return end switch
+        {
+            LinkEnd.JournalReplaced when !replacedAgain => RetryDecision.In(TimeSpan.Zero),
+            LinkEnd.Drained drained => RetryDecision.In(Bounded(drained.ReconnectAfter)),
+            LinkEnd.Dismissed { Reason: GoodbyeReason.Revoked or GoodbyeReason.Deleted } => RetryDecision.Stop,
+            LinkEnd.Dismissed { Reason: GoodbyeReason.TakenOver } => RetryDecision.In(NextTakenOver()),
+            LinkEnd.Dismissed { RetryAfter: var after } when after > TimeSpan.Zero => RetryDecision.In(Bounded(after)),
+            LinkEnd.Dismissed { Reason: GoodbyeReason.ClonedIdentity } => RetryDecision.In(WaitMax),
+            LinkEnd.Dismissed { Reason: GoodbyeReason.TeamSuspended } => RetryDecision.In(slow.Next()),
+            LinkEnd.Failed { Code: StatusCode.Unauthenticated } => RetryDecision.InWithNewCredential(slow.Next()),
+            LinkEnd.Failed { Code: StatusCode.FailedPrecondition } => RetryDecision.In(slow.Next()),
+            _ => RetryDecision.In(quick.Next()),
+        };
+    }
+
+    private TimeSpan NextTakenOver()
+    {
+        var wait = takenOver;
+        takenOver = Bounded(takenOver * 2);
+        return wait;
+    }
+
+    private static TimeSpan Bounded(TimeSpan wait) => wait < TimeSpan.Zero ? TimeSpan.Zero : wait > WaitMax ? WaitMax : wait;
+}
+
+/// <summary>Whether and when to dial again.</summary>
+/// <param name="IsStop">Not at all.</param>
+/// <param name="Wait">The wait before the next dial.</param>
+/// <param name="ClaimFirst">The credential is no good: claim a new one before, if there is a join token.</param>
+internal readonly record struct RetryDecision(bool IsStop, TimeSpan Wait, bool ClaimFirst)
+{
+    public static readonly RetryDecision Stop = new(true, TimeSpan.Zero, false);
+
+    public static RetryDecision In(TimeSpan wait) => new(false, wait, false);
+
+    public static RetryDecision InWithNewCredential(TimeSpan wait) => new(false, wait, true);
+}

@@ -1,0 +1,74 @@
+namespace Hub.AgentClient.Internal;
+
+/// <summary>
+/// The session behind its one lock, and the signals that wake the loops which live on it. The lock covers one step of the state machine
+/// with its commit to disk, never an await and never the application's code.
+/// </summary>
+internal sealed class SharedSession(NodeSession session)
+{
+    private readonly Lock gate = new();
+    private TaskCompletionSource? changed;
+
+    /// <summary>There may be frames to send.</summary>
+    public Signal Outgoing { get; } = new();
+
+    /// <summary>There may be a command to start.</summary>
+    public Signal Startable { get; } = new();
+
+    /// <summary>There may be a chat message for the handler.</summary>
+    public Signal Inbox { get; } = new();
+
+    /// <summary>There may be a result to upload.</summary>
+    public Signal Uploads { get; } = new();
+
+    /// <summary>Asks without waking anyone. Loops use it, or they would wake themselves for ever.</summary>
+    public T Read<T>(Func<NodeSession, T> step)
+    {
+        lock (gate)
+        {
+            return step(session);
+        }
+    }
+
+    /// <summary>Takes a step that may concern every loop.</summary>
+    public T Change<T>(Func<NodeSession, T> step)
+    {
+        T result;
+        TaskCompletionSource? waiting;
+        lock (gate)
+        {
+            result = step(session);
+            waiting = changed;
+            changed = null;
+        }
+
+        waiting?.TrySetResult();
+        Outgoing.Set();
+        Startable.Set();
+        Inbox.Set();
+        Uploads.Set();
+        return result;
+    }
+
+    /// <inheritdoc cref="Change{T}"/>
+    public void Change(Action<NodeSession> step) => Change(target =>
+    {
+        step(target);
+        return true;
+    });
+
+    /// <summary>Null if the condition holds now; otherwise a task that ends at the next change, after which it can be asked again.</summary>
+    public Task? UntilChangedUnless(Func<NodeSession, bool> condition)
+    {
+        lock (gate)
+        {
+            if (condition(session))
+            {
+                return null;
+            }
+
+            changed ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return changed.Task;
+        }
+    }
+}

@@ -1,0 +1,47 @@
+using System.CommandLine;
+using Hub.Hosting;
+using Hub.Identity;
+
+namespace Hub.Cli;
+
+/// <summary>`hub serve`.</summary>
+internal static class ServeCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("serve", "Runs the Hub until it is told to stop.\n\nSettings, from the environment or appsettings.json:\n"
+            + string.Join('\n', HubSettings.All.Select(setting =>
+                $"  {setting.Key} ({(setting.Default.Length == 0 ? "unset" : setting.Default)}): {setting.Meaning}")));
+        command.SetAction((_, cancellation) => RunAsync(cancellation));
+        return command;
+    }
+
+    private static async Task<int> RunAsync(CancellationToken cancellation)
+    {
+        var settings = HubCommandLine.ReadSettings();
+        var builder = WebApplication.CreateBuilder();
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning); // One line per request is for a proxy's log; appsettings.json may ask for it.
+        await using var hub = await HubApplication.BuildAsync(settings, builder, TimeProvider.System, cancellation);
+        var isFirstStart = await hub.Services.GetRequiredService<Accounts>().EnsureTeamAsync(Accounts.DefaultTeam, cancellation);
+        await hub.StartAsync(cancellation);
+        Console.WriteLine($"Hub serves REST on {hub.HttpUrl} and gRPC on {hub.GrpcUrl}; data in {settings.DataDirectory}.");
+        if (isFirstStart)
+        {
+            Console.WriteLine(FirstStart(hub.GrpcUrl));
+        }
+
+        await hub.WaitForShutdownAsync(cancellation);
+        return 0;
+    }
+
+    private static string FirstStart(Uri grpcUrl) => $"""
+
+        This is the first start. How to get in, from a second terminal in the same folder:
+          a token for yourself:   hub token user --email you@example.com --role owner
+          connect a node:         hub token join
+                                  dotnet run --project src/AgentClient -- run --hub {grpcUrl} --join-token <token>
+          a key for scripts:      hub token api-key --name scripts
+        (`hub` is `dotnet run -c Release --project src/Hub --` in a checkout.)
+
+        """;
+}

@@ -1,0 +1,168 @@
+using System.Text.RegularExpressions;
+using Google.Protobuf.WellKnownTypes;
+using Hub.Contracts.V1;
+using Hub.Errors;
+using Hub.Identity;
+using Hub.Storage;
+using Hub.Text;
+
+namespace Hub.Commands;
+
+/// <summary>Creates commands: checked, idempotent, durable before they are answered, whether or not the node is there.</summary>
+internal sealed partial class CommandCreation(Store store, TimeProvider time)
+{
+    public const int TypeLengthMax = 100;
+    public const int PayloadBytesMax = 256 * 1024;
+    public const int AttemptsMax = 10;
+
+    /// <summary>Commands of one host that have not ended.</summary>
+    public const int PendingMax = 10_000;
+
+    private static readonly TimeSpan AcceptWithinDefault = TimeSpan.FromHours(1);
+    private static readonly TimeSpan FinishWithinDefault = TimeSpan.FromHours(24);
+    private static readonly TimeSpan WithinMin = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan WithinMax = TimeSpan.FromDays(30);
+
+    private const string ByKeySql = $"""
+        select {CommandRow.Columns} from commands c
+        where c.team_id = @teamId and c.host_id = @hostId and c.idempotency_key = @idempotencyKey
+        """;
+
+    private const string PendingSql = """
+        select count(*) from (select 1 as one from commands where host_id = @hostId
+            and state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit @limit) pending
+        """;
+
+    private const string InsertSql = """
+        insert into commands (command_id, team_id, host_id, type, payload, state, reason, attempt, max_attempts, idempotency_key, fingerprint,
+            created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent)
+        values (@CommandId, @TeamId, @HostId, @Type, @Payload, @State, @Reason, @Attempt, @MaxAttempts, @IdempotencyKey, @Fingerprint,
+            @CreatedBy, @CreatedAt, @UpdatedAt, @AcceptBy, @FinishWithin, '', '', '', @Traceparent)
+        """;
+
+    /// <summary>Creates the command, or answers a repeat with the one that exists.</summary>
+    /// <exception cref="HubException">INVALID_FIELD, IDEMPOTENCY_KEY_REUSED, COMMAND_TYPE_UNKNOWN, COMMANDS_PENDING_MAX.</exception>
+    public async Task<(CommandRow Command, bool Created)> CreateAsync(
+        HostAccess host, CreateCommandRequest request, string? idempotencyKey, string traceparent, CancellationToken cancellation)
+    {
+        var clean = CleanText.Of(request).Clone();
+        clean.IdempotencyKey = "";
+        clean.HostId = "";
+        clean.Payload = IdempotencyKeys.Sorted(clean.Payload ?? new Struct());
+        var acceptWithin = AcceptWithin(clean);
+        var draft = new CommandRow
+        {
+            CommandId = EntityId.New("cmd", time),
+            TeamId = host.TeamId,
+            HostId = host.HostId,
+            Type = Type(clean.Type),
+            Payload = Payload(clean.Payload),
+            State = clean.RequiresApproval ? CommandStates.AwaitingApproval : CommandStates.Queued,
+            Reason = EnumText<CommandReason>.Of(clean.RequiresApproval ? CommandReason.Approval : CommandReason.Unspecified),
+            Attempt = 1,
+            MaxAttempts = MaxAttempts(clean.MaxAttempts),
+            IdempotencyKey = idempotencyKey,
+            Fingerprint = IdempotencyKeys.Fingerprint("CreateCommand", host.HostId, clean),
+            CreatedBy = host.Caller.Name,
+            FinishWithin = (long)Within("finish_within", clean.FinishWithin, FinishWithinDefault).TotalMilliseconds,
+            JournalId = "",
+            CancelReason = "",
+            Error = "",
+            Traceparent = traceparent,
+        };
+        try
+        {
+            return await store.WriteAsync(host.TeamId, tx => Create(tx, draft, acceptWithin), cancellation);
+        }
+        catch (ConstraintException e) when (e.Constraint == "commands_idempotency_key")
+        {
+            // A twin on another replica was faster; the index picked it, so it is the answer.
+            return await store.WriteAsync(host.TeamId, tx => (Earlier(tx, draft) ?? throw e, false), cancellation);
+        }
+    }
+
+    private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, TimeSpan acceptWithin)
+    {
+        if (draft.IdempotencyKey is not null && Earlier(tx, draft) is { } earlier)
+        {
+            return (earlier, false);
+        }
+
+        var known = TextList.Read(tx.QuerySingle<string>("select command_types from links where host_id = @HostId", new { draft.HostId }));
+        if (known.Count > 0 && !known.Contains(draft.Type))
+        {
+            throw new HubException(
+                ErrorReason.CommandTypeUnknown, $"The host's node does not know the command type '{draft.Type}'. It knows: {string.Join(", ", known)}.",
+                ("command_types", string.Join(",", known)));
+        }
+
+        var pending = tx.QuerySingle<long>(PendingSql, new { draft.HostId, limit = PendingMax });
+        if (pending >= PendingMax)
+        {
+            throw new HubException(
+                ErrorReason.CommandsPendingMax, $"The host has {PendingMax} commands that have not ended; cancel some or wait.",
+                ("limit", $"{PendingMax}"), ("use", $"{pending}"));
+        }
+
+        var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = tx.NowMs + (long)acceptWithin.TotalMilliseconds };
+        tx.Execute(InsertSql, row);
+        CommandMachine.Created(tx, row);
+        tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
+        return (row, true);
+    }
+
+    private static CommandRow? Earlier(StoreTransaction tx, CommandRow draft)
+    {
+        var earlier = tx.QuerySingleOrDefault<CommandRow>(
+            ByKeySql, new { teamId = draft.TeamId, hostId = draft.HostId, idempotencyKey = draft.IdempotencyKey });
+        return earlier is null || earlier.Fingerprint == draft.Fingerprint ? earlier : throw IdempotencyKeys.Reused();
+    }
+
+    private TimeSpan AcceptWithin(CreateCommandRequest request)
+    {
+        var ways = new[] { request.AcceptWithin is not null, request.ExpiresAt is not null, request.Ttl != 0 }.Count(given => given);
+        if (ways > 1)
+        {
+            throw HubException.InvalidField("accept_within", "Send one of accept_within, expires_at and ttl.");
+        }
+
+        return request switch
+        {
+            { ExpiresAt: { } at } => Bounded("expires_at", at.ToDateTimeOffset() - time.GetUtcNow()),
+            { Ttl: not 0 } => request.Ttl is > 0 and <= int.MaxValue
+                ? Bounded("ttl", TimeSpan.FromSeconds(request.Ttl))
+                : throw HubException.InvalidField("ttl", "ttl is a number of seconds, from 1 to 30 days."),
+            _ => Within("accept_within", request.AcceptWithin, AcceptWithinDefault),
+        };
+    }
+
+    private static TimeSpan Within(string field, Duration? asked, TimeSpan unset) => asked is null ? unset : Bounded(field, asked.ToTimeSpan());
+
+    private static TimeSpan Bounded(string field, TimeSpan within) => within >= WithinMin && within <= WithinMax
+        ? within
+        : throw HubException.InvalidField(field, $"{field} is 1 second to 30 days from now.");
+
+    private static string Type(string type) => TypePattern().IsMatch(type)
+        ? type
+        : throw HubException.InvalidField("type", $"A command type has 1 to {TypeLengthMax} letters, digits, dots, dashes, underscores and colons.");
+
+    private static long MaxAttempts(int asked) => asked switch
+    {
+        0 => 1,
+        < 0 or > AttemptsMax => throw HubException.InvalidField("max_attempts", $"max_attempts is 1 to {AttemptsMax}."),
+        _ => asked,
+    };
+
+    private static string Payload(Struct payload)
+    {
+        var json = StoredJson.Write(payload);
+        return json.Length <= PayloadBytesMax
+            ? json
+            : throw new HubException(
+                ErrorReason.RecordTooLarge, $"A payload has at most {PayloadBytesMax} bytes as JSON.",
+                ("limit", $"{PayloadBytesMax}"), ("size", $"{json.Length}"));
+    }
+
+    [GeneratedRegex(@"^[A-Za-z0-9._:-]{1,100}\z")]
+    private static partial Regex TypePattern();
+}

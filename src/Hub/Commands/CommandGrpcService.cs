@@ -1,0 +1,248 @@
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Hub.Contracts.V1;
+using Hub.Errors;
+using Hub.Hosts;
+using Hub.Identity;
+using Hub.Links;
+using Hub.Storage;
+using Hub.Text;
+
+namespace Hub.Commands;
+
+/// <summary>hub.v1.CommandService: people create and follow commands, nodes without a link claim and report them.</summary>
+internal sealed class CommandGrpcService(
+    Access access, Store store, CommandCreation creation, Presence presence, LinkRegistry links, ProgressBoard progress)
+    : CommandService.CommandServiceBase
+{
+    private const string PendingWord = "pending";
+    private const int ReasonLengthMax = 500;
+
+    /// <summary>A poll takes at most this many; its node works through them one by one.</summary>
+    private const int ClaimMax = 50;
+
+    private const string PageSql = $"""
+        select {CommandRow.Columns} from commands c
+        where c.host_id = @hostId and c.team_id = @teamId and (c.created_at, c.command_id) < (@createdAt, @id)
+        order by c.created_at desc, c.command_id desc limit @limit
+        """;
+
+    private const string OneSql = $"""
+        select {CommandRow.Columns} from commands c
+        where c.host_id = @hostId and c.team_id = @teamId and c.command_id = @commandId
+        """;
+
+    private const string TimelineSql = """
+        select state, reason, attempt, at, detail from command_timeline where command_id = @commandId order by step
+        """;
+
+    public override async Task<CreateCommandResponse> CreateCommand(CreateCommandRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Member);
+        var key = IdempotencyKeys.Of(request.IdempotencyKey, context);
+        var traceparent = context.RequestHeaders.GetValue("traceparent") ?? "";
+        var (command, created) = await creation.CreateAsync(host, request, key, traceparent, context.CancellationToken);
+        if (created)
+        {
+            links.Wake(host.HostId);
+        }
+
+        return new() { Command = Show(command), Created = created };
+    }
+
+    public override async Task<ListCommandsResponse> ListCommands(ListCommandsRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        if (host.IsNode && request.Status == PendingWord)
+        {
+            await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+            return new() { Commands = { await ClaimAsync(host, context.CancellationToken) } };
+        }
+
+        var size = PageToken.Size(request.PageSize);
+        var (createdAt, id) = PageToken.Read(request.PageToken, long.MaxValue);
+        var states = request.Status.Length == 0 ? [] : CommandStates.Named(request.Status);
+        if (request.Status.Length > 0 && states.Count == 0)
+        {
+            throw HubException.InvalidField("status", "status is a word such as pending, running, completed, or the name of a state.");
+        }
+
+        var rows = await store.ReadAsync(
+            TeamScope.Of(host.TeamId),
+            reader => reader.QueryAsync<CommandRow>(
+                states.Count == 0 ? PageSql : PageSql.Replace("order by", $"and {store.Dialect.In("c.state", "states")} order by", StringComparison.Ordinal),
+                new
+                {
+                    hostId = host.HostId,
+                    teamId = host.TeamId,
+                    states = store.Dialect.InValue(states),
+                    createdAt,
+                    id,
+                    limit = size + 1,
+                }),
+            context.CancellationToken);
+        return new()
+        {
+            Commands = { rows.Take(size).Select(Show) },
+            NextPageToken = rows.Count > size ? PageToken.Of(rows[size - 1].CreatedAt, rows[size - 1].CommandId) : "",
+        };
+    }
+
+    public override async Task<GetCommandResponse> GetCommand(GetCommandRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        return new() { Command = await ReadAsync(host, request.CommandId, context.CancellationToken) };
+    }
+
+    public override async Task<CancelCommandResponse> CancelCommand(CancelCommandRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Member);
+        var reason = Reason(request.Reason);
+        var (command, ask) = await store.WriteAsync(
+            host.TeamId,
+            tx =>
+            {
+                var asked = CommandMachine.RequestCancel(tx, FindOrThrow(tx, host, request.CommandId), reason);
+                return (FindOrThrow(tx, host, request.CommandId), asked);
+            },
+            context.CancellationToken);
+        if (ask)
+        {
+            links.Wake(host.HostId);
+        }
+
+        return new() { Command = Show(command) };
+    }
+
+    public override async Task<DecideCommandResponse> DecideCommand(DecideCommandRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Admin);
+        var reason = Reason(request.Reason);
+        var command = await store.WriteAsync(
+            host.TeamId,
+            tx =>
+            {
+                var detail = reason.Length > 0 ? $"{host.Caller.Name}: {reason}" : host.Caller.Name;
+                return CommandMachine.Decide(tx, FindOrThrow(tx, host, request.CommandId), request.Approve, detail)
+                    ? FindOrThrow(tx, host, request.CommandId)
+                    : throw new HubException(ErrorReason.CommandNotAwaitingApproval, "The command does not await approval.");
+            },
+            context.CancellationToken);
+        links.Wake(host.HostId);
+        return new() { Command = Show(command) };
+    }
+
+    public override async Task<AckCommandResponse> AckCommand(AckCommandRequest request, ServerCallContext context)
+    {
+        var host = await access.NodeAsync(context, request.HostId);
+        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var clean = CleanText.Of(request);
+        var command = await store.WriteAsync(
+            host.TeamId,
+            tx =>
+            {
+                var row = FindOrThrow(tx, host, clean.CommandId);
+                var attempt = clean.Attempt == 0 ? (int)row.Attempt : clean.Attempt;
+                switch (clean.Action)
+                {
+                    case "ack":
+                        CommandMachine.NodeAccepted(tx, host.HostId, journalId: "", row.CommandId, attempt);
+                        break;
+                    case "complete":
+                        CommandMachine.NodeFinished(tx, host.HostId, PolledOutcome.OfComplete(row.CommandId, attempt, clean.Result));
+                        break;
+                    case "fail":
+                        CommandMachine.NodeFinished(tx, host.HostId, PolledOutcome.OfFail(row.CommandId, attempt, clean.Error));
+                        break;
+                    default:
+                        throw HubException.InvalidField("action", "action is ack, complete or fail.");
+                }
+
+                return FindOrThrow(tx, host, clean.CommandId);
+            },
+            context.CancellationToken);
+        return new() { Command = Show(command) };
+    }
+
+    public override async Task<PutCommandResultResponse> PutCommandResult(PutCommandResultRequest request, ServerCallContext context)
+    {
+        var host = await access.NodeAsync(context, request.HostId);
+        var result = StoredJson.Write(CleanText.Of(request).Result ?? Value.ForNull());
+        var command = await store.WriteAsync(
+            host.TeamId,
+            tx =>
+            {
+                var row = FindOrThrow(tx, host, request.CommandId);
+                if (request.Attempt == 0 || request.Attempt == row.Attempt)
+                {
+                    CommandMachine.StoreResult(tx, row, result);
+                }
+
+                return FindOrThrow(tx, host, request.CommandId);
+            },
+            context.CancellationToken);
+        return new() { Command = Show(command) };
+    }
+
+    /// <summary>A poll with the host's own credential takes what it returns. A node with a live link is served there.</summary>
+    private async Task<IReadOnlyList<HostCommand>> ClaimAsync(HostAccess host, CancellationToken cancellation)
+    {
+        if (links.IsLive(host.HostId))
+        {
+            return [];
+        }
+
+        var rows = await store.WriteAsync(
+            host.TeamId,
+            tx => tx.QuerySingle<string>("select state from links where host_id = @HostId", new { host.HostId }) == LinkState.Live
+                ? []
+                : CommandMachine.Offer(tx, host.HostId, ClaimMax, CommandMachine.OfferToPoll),
+            cancellation);
+        return [.. rows.Select(row => Show(row with { State = CommandStates.Offered }))];
+    }
+
+    private async Task<HostCommand> ReadAsync(HostAccess host, string commandId, CancellationToken cancellation)
+    {
+        var command = await store.ReadAsync(
+            TeamScope.Of(host.TeamId),
+            async reader =>
+            {
+                var row = await reader.QuerySingleOrDefaultAsync<CommandRow>(
+                    OneSql, new { hostId = host.HostId, teamId = host.TeamId, commandId }) ?? throw NotFound(commandId);
+                var shown = Show(row);
+                shown.Timeline.AddRange((await reader.QueryAsync<TimelineRow>(TimelineSql, new { commandId })).Select(step => step.ToTransition()));
+                return shown;
+            },
+            cancellation);
+        if (CommandStates.IsHeldByNode(command.State) && presence.LostSince(host.HostId) is { } lostSince)
+        {
+            command.ContactLostSince = EpochMs.ToTimestamp(lostSince);
+        }
+
+        return command;
+    }
+
+    private HostCommand Show(CommandRow row) => progress.Overlay(row.ToCommand());
+
+    private static CommandRow FindOrThrow(StoreTransaction tx, HostAccess host, string commandId) =>
+        CommandMachine.Find(tx, host.HostId, commandId) ?? throw NotFound(commandId);
+
+    private static string Reason(string reason) => reason.Length <= ReasonLengthMax
+        ? CleanText.Of(reason)
+        : throw HubException.InvalidField("reason", $"A reason has at most {ReasonLengthMax} characters.");
+
+    private static HubException NotFound(string commandId) =>
+        new(ErrorReason.CommandNotFound, "The host has no such command.", ("command_id", commandId));
+
+    private sealed record TimelineRow(string State, string Reason, long Attempt, long At, string Detail)
+    {
+        public CommandTransition ToTransition() => new()
+        {
+            State = EnumText<CommandState>.Parse(State),
+            Reason = EnumText<CommandReason>.Parse(Reason),
+            Attempt = (int)Attempt,
+            At = EpochMs.ToTimestamp(At),
+            Detail = Detail,
+        };
+    }
+}

@@ -1,0 +1,394 @@
+using Google.Protobuf.WellKnownTypes;
+using Hub.Contracts.V1;
+using Hub.Storage;
+
+namespace Hub.Commands;
+
+/// <summary>
+/// The state machine of commands (stream-protocol.md §4). Rows are the truth: every transition is one update guarded by (state, attempt) with
+/// a timeline entry, inside the caller's transaction; a transition whose guard fails did not happen. Terminal states never change.
+/// </summary>
+internal static class CommandMachine
+{
+    /// <summary>An offer on a link is withdrawn after this, and made again.</summary>
+    public static readonly TimeSpan OfferOnLink = TimeSpan.FromSeconds(30);
+
+    /// <summary>An offer served to a poll is withdrawn after this.</summary>
+    public static readonly TimeSpan OfferToPoll = TimeSpan.FromSeconds(90);
+
+    /// <summary>A node has this long to answer a cancel.</summary>
+    public static readonly TimeSpan CancelWithin = TimeSpan.FromSeconds(10);
+
+    /// <summary>Error text is cut to this many characters.</summary>
+    public const int ErrorTextMax = 2_000;
+
+    private const string OneSql = $"select {CommandRow.Columns} from commands c where c.host_id = @hostId and c.command_id = @commandId";
+
+    private const string QueuedSql = $"""
+        select {CommandRow.Columns} from commands c where c.host_id = @hostId and c.state = 'QUEUED' order by c.created_at, c.command_id limit @limit
+        """;
+
+    private const string OpenSql = $"""
+        select {CommandRow.Columns} from commands c
+        where c.host_id = @hostId and c.state in ('OFFERED', 'ACCEPTED', 'RUNNING') order by c.created_at, c.command_id
+        """;
+
+    private const string MoveSql = """
+        update commands set state = @state, reason = @reason, attempt = @nextAttempt, updated_at = @now, offered_until = @offeredUntil,
+            accepted_at = @acceptedAt, finish_by = @finishBy, finished_at = @finishedAt, journal_id = @journalId,
+            cancel_by = @cancelBy, result = coalesce(@result, result), error = @error
+        where command_id = @commandId and state = @fromState and attempt = @attempt
+        """;
+
+    private const string TimelineSql = """
+        insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
+        values (@teamId, @commandId, (select coalesce(max(step), 0) + 1 from command_timeline where command_id = @commandId),
+            @state, @reason, @attempt, @now, @detail)
+        """;
+
+    public static CommandRow? Find(StoreTransaction tx, string hostId, string commandId) =>
+        tx.QuerySingleOrDefault<CommandRow>(OneSql, new { hostId, commandId });
+
+    /// <summary>Writes the first timeline entry of a command just inserted.</summary>
+    public static void Created(StoreTransaction tx, CommandRow row) => Note(tx, row, row.StateValue, row.ReasonValue, row.Attempt, "");
+
+    /// <summary>Takes the oldest queued commands for the node and marks them offered.</summary>
+    public static IReadOnlyList<CommandRow> Offer(StoreTransaction tx, string hostId, int limit, TimeSpan offeredFor)
+    {
+        var rows = tx.Query<CommandRow>(QueuedSql, new { hostId, limit });
+        var until = tx.NowMs + (long)offeredFor.TotalMilliseconds;
+        return
+        [
+            .. rows.Where(row => row.AcceptBy > tx.NowMs
+                && Move(tx, row, CommandState.Offered, CommandReason.Unspecified, offeredUntil: until)),
+        ];
+    }
+
+    /// <summary>A person decided on a command that awaits approval.</summary>
+    /// <returns>False if it does not await approval.</returns>
+    public static bool Decide(StoreTransaction tx, CommandRow row, bool approve, string detail) =>
+        row.StateValue == CommandState.AwaitingApproval
+        && (approve
+            ? Move(tx, row, CommandState.Queued, CommandReason.Approval, detail)
+            : Move(tx, row, CommandState.Rejected, CommandReason.Approval, detail));
+
+    /// <summary>Withdraws offers the node did not take: its link ended. Uses up no attempt.</summary>
+    public static void WithdrawOffers(StoreTransaction tx, string hostId)
+    {
+        // An offer with a cancel on it is not made again: it ends when its time to answer does.
+        var offers = tx.Query<CommandRow>(OpenSql, new { hostId })
+            .Where(row => row.StateValue == CommandState.Offered && row.CancelRequestedAt is null);
+        foreach (var row in offers)
+        {
+            Move(tx, row, CommandState.Queued, CommandReason.LinkEnded);
+        }
+    }
+
+    /// <summary>
+    /// The node took an attempt and waits for the word to start it. Only KEEP starts it, and KEEP is given once the row says that this journal
+    /// holds the attempt: when the journal is lost after that, the attempt is LOST and not offered again.
+    /// </summary>
+    public static Verdict NodeAccepted(StoreTransaction tx, string hostId, string journalId, string commandId, int attempt)
+    {
+        var row = Find(tx, hostId, commandId);
+        if (row is null || row.Attempt != attempt)
+        {
+            return Verdict.Forget;
+        }
+
+        switch (row.StateValue)
+        {
+            case CommandState.Queued or CommandState.Offered when row.CancelRequestedAt is not null:
+                Move(tx, row, CommandState.Cancelled, CommandReason.CancelRequested, row.CancelReason);
+                return Verdict.Forget;
+            case CommandState.Queued or CommandState.Offered:
+                return Move(
+                    tx, row, CommandState.Accepted, CommandReason.Unspecified, journalId: journalId, acceptedAt: tx.NowMs,
+                    finishBy: tx.NowMs + row.FinishWithin)
+                    ? Verdict.Keep
+                    : Verdict.Forget;
+            case CommandState.Accepted or CommandState.Running when row.JournalId == journalId:
+                return Verdict.Keep; // A repeat.
+            default:
+                return Verdict.Forget;
+        }
+    }
+
+    /// <summary>The node started an accepted attempt.</summary>
+    public static void NodeStarted(StoreTransaction tx, string hostId, string journalId, string commandId, int attempt)
+    {
+        if (Find(tx, hostId, commandId) is not { } row || row.Attempt != attempt)
+        {
+            return;
+        }
+
+        switch (row.StateValue)
+        {
+            case CommandState.Accepted:
+                Move(tx, row, CommandState.Running, CommandReason.Unspecified);
+                break;
+            case CommandState.Queued or CommandState.Offered:
+                // A node that does not wait for the word, or a Hub restored from a backup: it runs, so the row says so.
+                Move(
+                    tx, row, CommandState.Running, CommandReason.Unspecified, journalId: journalId, acceptedAt: tx.NowMs,
+                    finishBy: tx.NowMs + row.FinishWithin);
+                break;
+        }
+    }
+
+    /// <summary>How an attempt ended, as the node says. Too late for a terminal command: kept beside its state.</summary>
+    public static void NodeFinished(StoreTransaction tx, string hostId, CommandOutcome outcome, bool resultIsStored = false)
+    {
+        if (Find(tx, hostId, outcome.CommandId) is not { } row)
+        {
+            return;
+        }
+
+        var result = outcome.Result is null || resultIsStored ? null : StoredJson.Write(outcome.Result);
+        if (row.IsTerminal || row.Attempt != outcome.Attempt)
+        {
+            KeepLateResult(tx, row, outcome);
+            return;
+        }
+
+        if (row.StateValue == CommandState.AwaitingApproval)
+        {
+            return; // Never offered: nobody can have run it.
+        }
+
+        var error = Cut(outcome.Error);
+        var (state, reason) = outcome.State switch
+        {
+            CommandState.Succeeded => (CommandState.Succeeded, CommandReason.Unspecified),
+            CommandState.Rejected => (CommandState.Rejected, CommandReason.NodeRefused),
+            CommandState.Cancelled => (CommandState.Cancelled, CommandReason.CancelRequested),
+            CommandState.Interrupted => (CommandState.Interrupted, CommandReason.NodeRestarted),
+            _ => (CommandState.Failed, CommandReason.NodeFailed),
+        };
+        End(tx, row, state, reason, error, result, retry: state is CommandState.Failed or CommandState.Interrupted);
+    }
+
+    /// <summary>Stores a result that came by itself because it is too large for a link.</summary>
+    public static bool StoreResult(StoreTransaction tx, CommandRow row, string result)
+    {
+        var column = row.IsTerminal && row.StateValue is not (CommandState.Succeeded or CommandState.Failed) ? "late_result" : "result";
+        return tx.Execute(
+            $"update commands set {column} = @result where command_id = @CommandId and {column} is null", new { row.CommandId, result }) == 1;
+    }
+
+    /// <summary>
+    /// Somebody asks for a cancel. Where no node can have started it the answer is immediate; else the node is asked.
+    /// </summary>
+    /// <returns>True if the node has to be asked.</returns>
+    public static bool RequestCancel(StoreTransaction tx, CommandRow row, string detail)
+    {
+        if (row.StateValue is CommandState.AwaitingApproval or CommandState.Queued)
+        {
+            Move(tx, row, CommandState.Cancelled, CommandReason.CancelRequested, detail);
+            return false;
+        }
+
+        if (row.IsTerminal || row.CancelRequestedAt is not null)
+        {
+            return false;
+        }
+
+        tx.Execute(
+            """
+            update commands set cancel_requested_at = @now, cancel_by = @cancelBy, cancel_reason = @detail where command_id = @CommandId
+            """,
+            new { row.CommandId, now = tx.NowMs, cancelBy = tx.NowMs + (long)CancelWithin.TotalMilliseconds, detail });
+        tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
+        return true;
+    }
+
+    /// <summary>The commands of a host whose cancel its node has not answered.</summary>
+    public static IReadOnlyList<CommandRow> CancelsUnanswered(StoreTransaction tx, string hostId) =>
+        [.. tx.Query<CommandRow>(OpenSql, new { hostId }).Where(row => row.CancelRequestedAt is not null)];
+
+    /// <summary>
+    /// Brings what the rows say and what a node says it holds together, inside Hello's transaction.
+    /// </summary>
+    public static IReadOnlyList<CommandVerdict> Reconcile(
+        StoreTransaction tx, string hostId, string journalId, IReadOnlyCollection<RunningCommand> running)
+    {
+        foreach (var row in tx.Query<CommandRow>(OpenSql, new { hostId }))
+        {
+            var held = running.FirstOrDefault(item => item.CommandId == row.CommandId && item.Attempt == row.Attempt);
+            if (row.StateValue == CommandState.Offered)
+            {
+                // An offer belongs to the link it was made on. One the node took is settled by its verdict below.
+                if (row.CancelRequestedAt is null)
+                {
+                    Move(tx, row, CommandState.Queued, CommandReason.LinkEnded);
+                }
+                else if (held is null)
+                {
+                    Move(tx, row, CommandState.Cancelled, CommandReason.CancelRequested, row.CancelReason);
+                }
+            }
+            else if (row.JournalId.Length > 0 && row.JournalId != journalId)
+            {
+                End(tx, row, CommandState.Lost, CommandReason.JournalLost, "The node's journal was lost or replaced.", null, retry: true);
+            }
+            else if (row.JournalId.Length > 0 && held is null)
+            {
+                End(tx, row, CommandState.Interrupted, CommandReason.NodeRestarted, "The node no longer holds it.", null, retry: true);
+            }
+        }
+
+        return [.. running.Select(held => new CommandVerdict
+        {
+            CommandId = held.CommandId,
+            Attempt = held.Attempt,
+            Verdict = VerdictOn(tx, hostId, journalId, held),
+        })];
+    }
+
+    /// <summary>What is due by the Hub's clock: expiry, withdrawn offers, lost attempts, unanswered cancels.</summary>
+    /// <returns>True if the command is queued now and may be offered.</returns>
+    public static bool Due(StoreTransaction tx, string hostId, string commandId)
+    {
+        if (Find(tx, hostId, commandId) is not { IsTerminal: false } row)
+        {
+            return false;
+        }
+
+        var state = row.StateValue;
+        if (row.CancelBy <= tx.NowMs)
+        {
+            Move(tx, row, CommandState.Cancelled, CommandReason.NodeSilent, row.CancelReason);
+        }
+        else if (CommandStates.IsHeldByNode(state))
+        {
+            if (row.FinishBy <= tx.NowMs)
+            {
+                Move(tx, row, CommandState.Lost, CommandReason.FinishTimeout, "The node did not report in time.");
+            }
+        }
+        else if (row.AcceptBy <= tx.NowMs)
+        {
+            Move(tx, row, CommandState.Expired, CommandReason.AcceptTimeout);
+        }
+        else if (state == CommandState.Offered && row.OfferedUntil <= tx.NowMs)
+        {
+            return Move(tx, row, CommandState.Queued, CommandReason.OfferTimeout);
+        }
+
+        return false;
+    }
+
+    private static Verdict VerdictOn(StoreTransaction tx, string hostId, string journalId, RunningCommand held)
+    {
+        if (held.State == NodeCommandState.Accepted)
+        {
+            return NodeAccepted(tx, hostId, journalId, held.CommandId, held.Attempt);
+        }
+
+        var row = Find(tx, hostId, held.CommandId);
+        if (held.State == NodeCommandState.Finished)
+        {
+            return row is null ? Verdict.Forget : Verdict.Keep; // Its outcome waits in the outbox and is wanted, late or not.
+        }
+
+        if (row is null || row.Attempt != held.Attempt || row.IsTerminal)
+        {
+            return Verdict.Stop;
+        }
+
+        NodeStarted(tx, hostId, journalId, held.CommandId, held.Attempt);
+        return Verdict.Keep;
+    }
+
+    /// <summary>Ends an attempt: for good, or with another attempt if the creator allowed one.</summary>
+    private static void End(
+        StoreTransaction tx, CommandRow row, CommandState state, CommandReason reason, string error, string? result, bool retry)
+    {
+        if (retry && row.Attempt < row.MaxAttempts && row.CancelRequestedAt is null && row.AcceptBy > tx.NowMs)
+        {
+            // The attempt's own end stays visible in the timeline.
+            Note(tx, row, state, reason, row.Attempt, error);
+            Move(tx, row, CommandState.Queued, CommandReason.Retry, error, nextAttempt: row.Attempt + 1);
+            return;
+        }
+
+        Move(tx, row, state, reason, error, result: result, error: error);
+    }
+
+    private static void KeepLateResult(StoreTransaction tx, CommandRow row, CommandOutcome outcome)
+    {
+        var missed = row.StateValue is CommandState.Expired or CommandState.Lost
+            || (row.StateValue == CommandState.Cancelled && row.ReasonValue == CommandReason.NodeSilent)
+            || (row.StateValue == CommandState.Interrupted && outcome.State != CommandState.Interrupted);
+        if (!missed || row.LateResult is not null || outcome.Attempt != row.Attempt)
+        {
+            return; // A repeat of what ended it, or an attempt that another replaced.
+        }
+
+        var late = new Struct { Fields = { ["state"] = Value.ForString(EnumText<CommandState>.Of(outcome.State)) } };
+        if (outcome.Result is not null)
+        {
+            late.Fields["result"] = outcome.Result;
+        }
+
+        if (outcome.Error.Length > 0)
+        {
+            late.Fields["error"] = Value.ForString(Cut(outcome.Error));
+        }
+
+        tx.Execute(
+            "update commands set late_result = @late where command_id = @CommandId and late_result is null",
+            new { row.CommandId, late = StoredJson.Write(late) });
+        tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
+    }
+
+    /// <summary>The one update every transition is, guarded by the state and attempt the row was read with.</summary>
+    private static bool Move(
+        StoreTransaction tx, CommandRow row, CommandState state, CommandReason reason, string detail = "", long? offeredUntil = null,
+        long? acceptedAt = null, long? finishBy = null, string? journalId = null, long? nextAttempt = null, string? result = null,
+        string? error = null)
+    {
+        var terminal = CommandStates.IsTerminal(state);
+        var requeued = state == CommandState.Queued;
+        var attempt = nextAttempt ?? row.Attempt;
+        var moved = tx.Execute(MoveSql, new
+        {
+            commandId = row.CommandId,
+            fromState = row.State,
+            attempt = row.Attempt,
+            state = EnumText<CommandState>.Of(state),
+            reason = EnumText<CommandReason>.Of(reason),
+            nextAttempt = attempt,
+            now = tx.NowMs,
+            offeredUntil,
+            acceptedAt = requeued ? null : acceptedAt ?? row.AcceptedAt,
+            finishBy = requeued || terminal ? null : finishBy ?? row.FinishBy,
+            finishedAt = terminal ? tx.NowMs : (long?)null,
+            journalId = requeued ? "" : journalId ?? row.JournalId,
+            cancelBy = terminal ? null : row.CancelBy,
+            result,
+            error = error ?? row.Error,
+        }) == 1;
+        if (moved)
+        {
+            Note(tx, row, state, reason, attempt, detail);
+            tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, attempt);
+        }
+
+        return moved;
+    }
+
+    private static void Note(StoreTransaction tx, CommandRow row, CommandState state, CommandReason reason, long attempt, string detail) =>
+        tx.Execute(TimelineSql, new
+        {
+            teamId = row.TeamId,
+            commandId = row.CommandId,
+            state = EnumText<CommandState>.Of(state),
+            reason = EnumText<CommandReason>.Of(reason),
+            attempt,
+            now = tx.NowMs,
+            detail,
+        });
+
+    private static string Cut(string text) => text.Length <= ErrorTextMax ? text : text[..ErrorTextMax];
+}

@@ -1,0 +1,243 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Hub.Storage;
+
+namespace Hub.Hosting;
+
+/// <summary>All that is wrong with the settings, each naming its key.</summary>
+internal sealed class SettingsException(IReadOnlyList<string> faults) : Exception(string.Join(Environment.NewLine, faults))
+{
+    public IReadOnlyList<string> Faults { get; } = faults;
+}
+
+/// <summary>Settings of the process, from environment variables and appsettings.json under the same names.</summary>
+internal sealed record HubSettings
+{
+    public const string HttpUrlKey = "HUB_HTTP_URL";
+    public const string GrpcUrlKey = "HUB_GRPC_URL";
+    public const string AdminUrlKey = "HUB_ADMIN_URL";
+    public const string TlsUrlKey = "HUB_TLS_URL";
+    public const string TlsCertificateKey = "HUB_TLS_CERTIFICATE";
+    public const string TlsPrivateKeyKey = "HUB_TLS_KEY";
+    public const string TrustedProxyKey = "HUB_TRUSTED_PROXY";
+    public const string DataDirectoryKey = "HUB_DATA_DIR";
+    public const string DataBackendKey = "DATA_BACKEND";
+    public const string DatabaseUrlKey = "DATABASE_URL";
+    public const string DatabaseListenUrlKey = "DATABASE_LISTEN_URL";
+    public const string DurabilityKey = "HUB_DURABILITY";
+    public const string ReflectionKey = "HUB_REFLECTION";
+    public const string SigningKeyKey = "HUB_SIGNING_KEY";
+
+    private const string SigningKeyFile = "signing-key.pem";
+    private const string DatabaseFile = "hub.db";
+
+    /// <summary>REST, SSE; HTTP/1.1.</summary>
+    public required Uri HttpUrl { get; init; }
+
+    /// <summary>gRPC; HTTP/2 without TLS.</summary>
+    public required Uri GrpcUrl { get; init; }
+
+    /// <summary>Metrics and health for operators; loopback only.</summary>
+    public required Uri AdminUrl { get; init; }
+
+    /// <summary>Both by ALPN, when a certificate is set.</summary>
+    public required Uri TlsUrl { get; init; }
+
+    public X509Certificate2? Certificate { get; init; }
+
+    /// <summary>Addresses of the proxies that end TLS in front of the Hub.</summary>
+    public required IReadOnlyList<IPAddress> TrustedProxies { get; init; }
+
+    /// <summary>Folder of the embedded database and the signing key.</summary>
+    public required string DataDirectory { get; init; }
+
+    public required StoreOptions Store { get; init; }
+
+    /// <summary>Whether gRPC reflection is served; on for loopback unless set.</summary>
+    public bool Reflection { get; init; }
+
+    /// <summary>PEM of the key that signs user tokens, where replicas share one; else a file in the data folder.</summary>
+    public string? SigningKeyPem { get; init; }
+
+    public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
+
+    /// <summary>Every setting with its default and meaning, for README and --help.</summary>
+    public static IReadOnlyList<(string Key, string Default, string Meaning)> All { get; } =
+    [
+        (HttpUrlKey, "http://127.0.0.1:5080", "REST and server-sent events, HTTP/1.1"),
+        (GrpcUrlKey, "http://127.0.0.1:5081", "gRPC, HTTP/2 without TLS"),
+        (AdminUrlKey, "http://127.0.0.1:5082", "health and readiness for operators; loopback only"),
+        (TlsUrlKey, "https://127.0.0.1:5443", "both over TLS, once a certificate is set"),
+        (TlsCertificateKey, "", "PEM file of the certificate"),
+        (TlsPrivateKeyKey, "", "PEM file of its private key"),
+        (TrustedProxyKey, "", "addresses of the proxies that end TLS, separated by commas"),
+        (DataDirectoryKey, "hub-data", "folder of the embedded database and the signing key"),
+        (DataBackendKey, "sqlite", "sqlite, postgres or supabase"),
+        (DatabaseUrlKey, "", "postgres://… or key=value; for postgres and supabase"),
+        (DatabaseListenUrlKey, "", "the same past a pooler that cannot LISTEN"),
+        (DurabilityKey, "strict", "relaxed serves although a commit may be lost with the machine"),
+        (ReflectionKey, "on for loopback", "on or off: gRPC reflection"),
+        (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
+    ];
+
+    /// <exception cref="SettingsException">One or more settings are wrong; all are reported together.</exception>
+    public static HubSettings Read(IConfiguration configuration)
+    {
+        var faults = new List<string>();
+        string Text(string key) => configuration[key] is { Length: > 0 } given ? given.Trim() : DefaultOf(key);
+
+        var http = Url(HttpUrlKey, Text(HttpUrlKey), "http", faults);
+        var grpc = Url(GrpcUrlKey, Text(GrpcUrlKey), "http", faults);
+        var admin = Url(AdminUrlKey, Text(AdminUrlKey), "http", faults);
+        var tls = Url(TlsUrlKey, Text(TlsUrlKey), "https", faults);
+        if (!admin.IsLoopback)
+        {
+            faults.Add($"{AdminUrlKey}: the admin listener is for loopback only; use http://127.0.0.1:<port>.");
+        }
+
+        var proxies = Proxies(Text(TrustedProxyKey), faults);
+        var certificate = Certificates(Text(TlsCertificateKey), Text(TlsPrivateKeyKey), faults);
+        foreach (var (key, url) in (ReadOnlySpan<(string, Uri)>)[(HttpUrlKey, http), (GrpcUrlKey, grpc)])
+        {
+            if (!url.IsLoopback && proxies.Count == 0)
+            {
+                faults.Add(
+                    $"{key}: plain text off loopback would show credentials to the network. Set {TlsCertificateKey} and use {TlsUrlKey}, "
+                    + $"or name the proxies that end TLS in {TrustedProxyKey}.");
+            }
+        }
+
+        var directory = Path.GetFullPath(Text(DataDirectoryKey));
+        var store = StoreOf(Text(DataBackendKey), Text(DatabaseUrlKey), Text(DatabaseListenUrlKey), directory, faults) with
+        {
+            RelaxedDurability = OneOf(DurabilityKey, Text(DurabilityKey), ["strict", "relaxed"], faults) == "relaxed",
+        };
+        var reflection = Text(ReflectionKey) == DefaultOf(ReflectionKey)
+            ? grpc.IsLoopback
+            : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
+        var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        return faults.Count > 0
+            ? throw new SettingsException(faults)
+            : new HubSettings
+            {
+                HttpUrl = http,
+                GrpcUrl = grpc,
+                AdminUrl = admin,
+                TlsUrl = tls,
+                Certificate = certificate,
+                TrustedProxies = proxies,
+                DataDirectory = directory,
+                Store = store,
+                Reflection = reflection,
+                SigningKeyPem = signingKey,
+            };
+    }
+
+    private static string DefaultOf(string key) => All.Single(setting => setting.Key == key).Default;
+
+    private static Uri Url(string key, string text, string scheme, List<string> faults)
+    {
+        if (Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme == scheme && url.AbsolutePath == "/"
+            && (url.IsLoopback || IPAddress.TryParse(url.Host.Trim('[', ']'), out _)))
+        {
+            return url;
+        }
+
+        faults.Add($"{key}: '{text}' is no address to listen on; write {scheme}://<ip>:<port>, such as {DefaultOf(key)}.");
+        return new Uri(DefaultOf(key));
+    }
+
+    private static List<IPAddress> Proxies(string text, List<string> faults)
+    {
+        var proxies = new List<IPAddress>();
+        foreach (var item in text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            if (IPAddress.TryParse(item, out var address))
+            {
+                proxies.Add(address);
+            }
+            else
+            {
+                faults.Add($"{TrustedProxyKey}: '{item}' is no IP address.");
+            }
+        }
+
+        return proxies;
+    }
+
+    private static X509Certificate2? Certificates(string certificate, string key, List<string> faults)
+    {
+        if (certificate.Length == 0 && key.Length == 0)
+        {
+            return null;
+        }
+
+        try
+        {
+            return X509Certificate2.CreateFromPemFile(certificate, key.Length == 0 ? null : key);
+        }
+        catch (Exception e) when (e is CryptographicException or IOException or ArgumentException or UnauthorizedAccessException)
+        {
+            faults.Add($"{TlsCertificateKey}, {TlsPrivateKeyKey}: no certificate with its private key can be read ({e.Message}).");
+            return null;
+        }
+    }
+
+    private static StoreOptions StoreOf(string backend, string url, string listenUrl, string directory, List<string> faults)
+    {
+        const string importHint = "Firebase RTDB holds no durable queue. Export it and import the JSON into sqlite or postgres instead.";
+        if (backend == "rtdb")
+        {
+            faults.Add($"{DataBackendKey}: rtdb is not served. {importHint}");
+            return new StoreOptions();
+        }
+
+        if (OneOf(DataBackendKey, backend, ["sqlite", "postgres", "supabase"], faults) is "sqlite" or null)
+        {
+            return new StoreOptions { Backend = StoreBackend.Sqlite, SqlitePath = Path.Combine(directory, DatabaseFile) };
+        }
+
+        if (url.Length == 0)
+        {
+            faults.Add($"{DatabaseUrlKey}: {DataBackendKey}={backend} needs it, such as postgres://user:password@host:5432/hub.");
+        }
+
+        return new StoreOptions
+        {
+            Backend = backend == "postgres" ? StoreBackend.Postgres : StoreBackend.Supabase,
+            ConnectionString = url,
+            ListenConnectionString = listenUrl.Length == 0 ? null : listenUrl,
+        };
+    }
+
+    private static string? OneOf(string key, string text, IReadOnlyList<string> words, List<string> faults)
+    {
+        if (words.Contains(text))
+        {
+            return text;
+        }
+
+        faults.Add($"{key}: '{text}' is none of {string.Join(", ", words)}.");
+        return null;
+    }
+
+    private static string? SigningKey(string pem, List<string> faults)
+    {
+        if (pem.Length == 0)
+        {
+            return null;
+        }
+
+        try
+        {
+            using var tokens = Identity.UserTokens.FromPem(pem, TimeProvider.System);
+            return pem;
+        }
+        catch (CryptographicException e)
+        {
+            faults.Add($"{SigningKeyKey}: no P-256 private key in PEM ({e.Message}).");
+            return null;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+using Hub.Storage;
+
+namespace Hub.Hosting;
+
+/// <summary>Removes what has outlived its use, in small batches, so that the Writer stays free.</summary>
+internal sealed partial class Retention(Store store, TimeProvider time, ILogger<Retention> log) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan TombstonesKept = TimeSpan.FromDays(30);
+    private static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
+
+    /// <summary>Events kept per team, whatever their age.</summary>
+    private const long EventsPerTeamMax = 1_000_000;
+
+    private const int BatchMax = 1_000;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(Interval, time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                try
+                {
+                    await SweepAsync(stoppingToken);
+                }
+                catch (StoreUnavailableException e)
+                {
+                    LogNotSwept(e.Message);
+                }
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // The process ends; old rows wait for the next start.
+        }
+    }
+
+    internal async Task SweepAsync(CancellationToken cancellation)
+    {
+        while (await store.WriteAsync(
+            Store.SystemTeam,
+            tx =>
+            {
+                var tombstones = tx.Execute(
+                    """
+                    delete from tasks where (host_id, task_id) in (
+                        select host_id, task_id from tasks where deleted_at is not null and deleted_at <= @before limit @limit)
+                    """,
+                    new { before = tx.NowMs - (long)TombstonesKept.TotalMilliseconds, limit = BatchMax });
+                var events = tx.Execute(
+                    """
+                    delete from events where (team_id, seq) in (select team_id, seq from events where at <= @before limit @limit)
+                    """,
+                    new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
+                var surplus = tx.Execute(
+                    """
+                    delete from events where (team_id, seq) in (
+                        select e.team_id, e.seq from events e join team_counters c on c.team_id = e.team_id
+                        where e.seq <= c.event_seq - @max limit @limit)
+                    """,
+                    new { max = EventsPerTeamMax, limit = BatchMax });
+                return Math.Max(tombstones, Math.Max(events, surplus)) == BatchMax;
+            },
+            cancellation))
+        {
+            cancellation.ThrowIfCancellationRequested();
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "Old rows were not removed and will be next time: {Cause}", EventName = "RetentionNotSwept")]
+    private partial void LogNotSwept(string cause);
+}

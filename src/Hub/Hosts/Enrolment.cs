@@ -1,0 +1,289 @@
+using System.Collections.Concurrent;
+using Hub.Contracts.V1;
+using Hub.Errors;
+using Hub.Identity;
+using Hub.Storage;
+
+namespace Hub.Hosts;
+
+/// <summary>What a node says of itself when it registers; empty fields keep what is stored.</summary>
+internal sealed record NodeDescription(string Name, string HostType, IReadOnlyList<string> Capabilities);
+
+/// <summary>A host and the credential its node uses from now on.</summary>
+internal sealed record EnrolledHost(string TeamId, string HostId, string Credential);
+
+/// <summary>
+/// Registers hosts (architecture.md D10). Claims are repeatable, because real nodes claim at every start and whenever a call fails: the same
+/// join token always leads to the same host, and a repeat within 30 s gets the same answer.
+/// </summary>
+internal sealed class Enrolment(Store store, TimeProvider time)
+{
+    public const int NameLengthMax = 200;
+    public const int CapabilitiesMax = 100;
+    public const int CapabilityLengthMax = 100;
+
+    /// <summary>A replaced credential stays valid for this long: calls in flight during a claim still carry it.</summary>
+    private static readonly TimeSpan ReplacedGrace = TimeSpan.FromMinutes(10);
+
+    private static readonly TimeSpan RepeatWithin = TimeSpan.FromSeconds(30);
+
+    /// <summary>Answers remembered for repeats; the oldest go first.</summary>
+    private const int RepeatsMax = 10_000;
+
+    private const string NameDefault = "unnamed-host";
+    private const string TypeDefault = "node";
+
+    private readonly ConcurrentDictionary<string, Repeat> _repeats = new(StringComparer.Ordinal);
+
+    public Task<IssuedJoinToken> IssueJoinTokenAsync(string teamId, string? hostId, string createdBy, CancellationToken cancellation) =>
+        store.WriteAsync(teamId, tx => JoinTokens.Issue(tx, time, teamId, hostId, createdBy), cancellation);
+
+    /// <summary>Exchanges a join token, or a credential of the host, for the host and a credential.</summary>
+    /// <exception cref="HubException">JOIN_TOKEN_INVALID, INVALID_FIELD.</exception>
+    public async Task<EnrolledHost> ClaimAsync(string presented, NodeDescription node, CancellationToken cancellation)
+    {
+        Validate(node);
+        if (presented.Length is 0 or > Secret.LengthMax)
+        {
+            throw HubException.InvalidField("join_token", "Send the join token in joinToken.");
+        }
+
+        var hash = Secret.Hash(presented);
+        if (presented.StartsWith(Secret.HostCredentialPrefix, StringComparison.Ordinal)
+            && await EchoAsync(presented, hash, node, cancellation) is { } echoed)
+        {
+            return echoed;
+        }
+
+        // Concurrent twins and repeats share one claim.
+        ForgetOldRepeats();
+        var fresh = new Repeat(time.GetUtcNow(), new Lazy<Task<EnrolledHost>>(() => ClaimAsync(hash, node)));
+        var repeat = _repeats.GetOrAdd(hash, fresh);
+        try
+        {
+            return await repeat.Claim.Value.WaitAsync(cancellation);
+        }
+        catch (Exception) when (repeat.Claim.Value.IsFaulted)
+        {
+            _repeats.TryRemove(KeyValuePair.Create(hash, repeat)); // A refusal is not an answer worth repeating.
+            throw;
+        }
+    }
+
+    /// <summary>Registers a new host for an API key; the same idempotency key leads to the same host.</summary>
+    public async Task<EnrolledHost> EnrollAsync(string teamId, NodeDescription node, string idempotencyKey, CancellationToken cancellation)
+    {
+        Validate(node);
+        if (node.Name.Length == 0)
+        {
+            throw HubException.InvalidField("name", "Give the host a name.");
+        }
+
+        return await store.WriteAsync(
+            teamId,
+            tx =>
+            {
+                var hostId = idempotencyKey.Length == 0
+                    ? null
+                    : tx.QuerySingleOrDefault<string>(
+                        "select host_id from hosts where team_id = @teamId and enrolment_key = @idempotencyKey", new { teamId, idempotencyKey });
+                hostId ??= Register(tx, teamId, node, idempotencyKey.Length == 0 ? null : idempotencyKey);
+                return new EnrolledHost(teamId, hostId, IssueCredential(tx, teamId, hostId));
+            },
+            cancellation);
+    }
+
+    /// <summary>A still valid credential is echoed, not rotated: rotation would brick hosts that know nothing else.</summary>
+    private async Task<EnrolledHost?> EchoAsync(string presented, string hash, NodeDescription node, CancellationToken cancellation)
+    {
+        var found = await store.ReadAsync(
+            TeamScope.System,
+            reader => reader.QuerySingleOrDefaultAsync<ClaimRow>(
+                """
+                select c.team_id, c.host_id, c.secret_hash, c.expires_at, c.revoked_at
+                from credentials c join hosts h on h.host_id = c.host_id where c.secret_hash = @hash and h.deleted_at is null
+                """,
+                new { hash }),
+            cancellation);
+        if (found is null || !Secret.Matches(presented, found.SecretHash) || found.RevokedAt is not null || found.ExpiresAt <= time.NowMs())
+        {
+            throw Refused();
+        }
+
+        if (found.ExpiresAt is not null)
+        {
+            return null; // Already replaced and about to end: an echo would strand the node, so it gets a new one.
+        }
+
+        await store.WriteAsync(found.TeamId, tx => Describe(tx, found.TeamId, found.HostId!, node), cancellation);
+        return new EnrolledHost(found.TeamId, found.HostId!, presented);
+    }
+
+    private async Task<EnrolledHost> ClaimAsync(string hash, NodeDescription node)
+    {
+        var now = time.NowMs();
+        var found = await store.ReadAsync(
+            TeamScope.System,
+            async reader =>
+                await reader.QuerySingleOrDefaultAsync<ClaimRow>(
+                    "select team_id, host_id, secret_hash, expires_at, revoked_at from join_tokens where secret_hash = @hash", new { hash })
+                ?? await reader.QuerySingleOrDefaultAsync<ClaimRow>(
+                    "select team_id, host_id, secret_hash, expires_at, revoked_at from credentials where secret_hash = @hash", new { hash }));
+        if (found is null || found.RevokedAt is not null || (found.HostId is null && found.ExpiresAt <= now))
+        {
+            throw Refused();
+        }
+
+        return await store.WriteAsync(found.TeamId, tx =>
+        {
+            // Read again inside the transaction: another replica may have bound the token meanwhile.
+            var hostId = found.HostId ?? tx.QuerySingleOrDefault<string>(
+                $"select host_id from join_tokens where secret_hash = @hash and host_id is not null", new { hash });
+            if (hostId is null)
+            {
+                hostId = Register(tx, found.TeamId, node, null);
+                if (tx.Execute(
+                    "update join_tokens set host_id = @hostId where secret_hash = @hash and host_id is null and revoked_at is null",
+                    new { hostId, hash }) == 0)
+                {
+                    throw Refused();
+                }
+            }
+            else
+            {
+                Describe(tx, found.TeamId, hostId, node);
+            }
+
+            tx.Execute(
+                """
+                update hosts set revoked_at = null, state = 'OFFLINE', state_reason = 'UNSPECIFIED', state_since = @now
+                where host_id = @hostId and revoked_at is not null
+                """,
+                new { hostId, now = tx.NowMs });
+            return new EnrolledHost(found.TeamId, hostId, IssueCredential(tx, found.TeamId, hostId));
+        });
+    }
+
+    private string Register(StoreTransaction tx, string teamId, NodeDescription node, string? enrolmentKey)
+    {
+        var hostId = EntityId.New("host", time);
+        var row = new
+        {
+            hostId,
+            teamId,
+            name = node.Name.Length == 0 ? NameDefault : node.Name,
+            hostType = node.HostType.Length == 0 ? TypeDefault : node.HostType,
+            capabilities = TextList.Write(node.Capabilities),
+            enrolmentKey,
+            now = tx.NowMs,
+            empty = TextList.Empty,
+            linkState = Links.LinkState.Ended,
+        };
+        tx.Execute(
+            """
+            insert into hosts (host_id, team_id, name, host_type, capabilities, labels, node_version, platform, state, state_reason,
+                state_since, heartbeat, node_status, enrolment_key, created_at)
+            values (@hostId, @teamId, @name, @hostType, @capabilities, '', '', '', 'NEW', 'UNSPECIFIED', @now, '', '', @enrolmentKey, @now)
+            """,
+            row);
+        tx.Execute(
+            """
+            insert into links (host_id, team_id, epoch, journal_id, journal_epoch, instance_id, link_id, replica_id, state, protocol,
+                command_types, connected_at, commands_seq, chat_seq, data_seq, bulk_seq, chat_down_seq, chat_down_acked)
+            values (@hostId, @teamId, 0, '', 0, '', '', '', @linkState, 0, @empty, 0, 0, 0, 0, 0, 0, 0)
+            """,
+            row);
+        tx.AppendEvent(teamId, EnumText<WatchKind>.Of(WatchKind.Host), hostId, hostId, 0);
+        return hostId;
+    }
+
+    private static void Describe(StoreTransaction tx, string teamId, string hostId, NodeDescription node)
+    {
+        var changed = tx.Execute(
+            """
+            update hosts set name = @name, host_type = @hostType, capabilities = @capabilities
+            where host_id = @hostId and (name <> @name or host_type <> @hostType or capabilities <> @capabilities)
+            """,
+            Merged(tx, hostId, node));
+        if (changed > 0)
+        {
+            tx.AppendEvent(teamId, EnumText<WatchKind>.Of(WatchKind.Host), hostId, hostId, 0);
+        }
+    }
+
+    private static object Merged(StoreTransaction tx, string hostId, NodeDescription node)
+    {
+        var stored = tx.QuerySingle<DescriptionRow>(
+            "select name, host_type, capabilities from hosts where host_id = @hostId", new { hostId });
+        return new
+        {
+            hostId,
+            name = node.Name.Length == 0 ? stored.Name : node.Name,
+            hostType = node.HostType.Length == 0 ? stored.HostType : node.HostType,
+            capabilities = node.Capabilities.Count == 0 ? stored.Capabilities : TextList.Write(node.Capabilities),
+        };
+    }
+
+    /// <summary>Gives the host a new credential; the ones before it end after their grace time.</summary>
+    private string IssueCredential(StoreTransaction tx, string teamId, string hostId)
+    {
+        var secret = Secret.New(Secret.HostCredentialPrefix);
+        var row = new
+        {
+            id = EntityId.New("cred", time),
+            teamId,
+            hostId,
+            hash = Secret.Hash(secret),
+            now = tx.NowMs,
+            graceEnd = tx.NowMs + (long)ReplacedGrace.TotalMilliseconds,
+        };
+        tx.Execute("delete from credentials where host_id = @hostId and expires_at <= @now", row);
+        tx.Execute("update credentials set expires_at = @graceEnd where host_id = @hostId and expires_at is null", row);
+        tx.Execute(
+            "insert into credentials (credential_id, team_id, host_id, secret_hash, created_at) values (@id, @teamId, @hostId, @hash, @now)", row);
+        return secret;
+    }
+
+    private void ForgetOldRepeats()
+    {
+        var oldest = time.GetUtcNow() - RepeatWithin;
+        foreach (var pair in _repeats)
+        {
+            if (pair.Value.At < oldest || _repeats.Count > RepeatsMax)
+            {
+                _repeats.TryRemove(pair);
+            }
+        }
+    }
+
+    private static void Validate(NodeDescription node)
+    {
+        if (node.Name.Length > NameLengthMax)
+        {
+            throw HubException.InvalidField("name", $"A name has at most {NameLengthMax} characters.");
+        }
+
+        if (node.Capabilities.Count > CapabilitiesMax || node.Capabilities.Any(capability => capability.Length > CapabilityLengthMax))
+        {
+            throw HubException.InvalidField(
+                "capabilities", $"At most {CapabilitiesMax} capabilities of {CapabilityLengthMax} characters each.");
+        }
+    }
+
+    private static HubException Refused() => new(
+        ErrorReason.JoinTokenInvalid,
+        "The join token is not known, was not claimed in time, or was revoked. Make a new one: POST /api/hosts/register-token or `hub token join`.");
+
+    private sealed record Repeat(DateTimeOffset At, Lazy<Task<EnrolledHost>> Claim);
+
+    private sealed record ClaimRow
+    {
+        public required string TeamId { get; init; }
+        public string? HostId { get; init; }
+        public required string SecretHash { get; init; }
+        public long? ExpiresAt { get; init; }
+        public long? RevokedAt { get; init; }
+    }
+
+    private sealed record DescriptionRow(string Name, string HostType, string Capabilities);
+}

@@ -1,0 +1,154 @@
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Hub.Contracts.V1;
+using Hub.Errors;
+using Hub.Identity;
+using Hub.Storage;
+
+namespace Hub.Hosts;
+
+/// <summary>hub.v1.HostService: authorises, calls, maps.</summary>
+internal sealed class HostGrpcService(Access access, Enrolment enrolment, HostDirectory directory, Presence presence, TimeProvider time)
+    : HostService.HostServiceBase
+{
+    private const string ShownOnce = "shown_once";
+    private const int HeartbeatItemsMax = 500;
+
+    public override async Task<CreateJoinTokenResponse> CreateJoinToken(CreateJoinTokenRequest request, ServerCallContext context)
+    {
+        string teamId;
+        Principal caller;
+        if (request.HostId.Length > 0)
+        {
+            (teamId, _, caller) = await access.HostAsync(context, request.HostId, TeamRole.Member);
+        }
+        else
+        {
+            (teamId, caller) = await access.TeamAsync(context, request.TeamId, TeamRole.Member);
+        }
+
+        var hostId = request.HostId.Length > 0 ? request.HostId : null;
+        return new() { RegisterToken = Show(await enrolment.IssueJoinTokenAsync(teamId, hostId, caller.Name, context.CancellationToken)) };
+    }
+
+    public override async Task<ClaimHostResponse> ClaimHost(ClaimHostRequest request, ServerCallContext context)
+    {
+        var node = new NodeDescription(request.Name.Length > 0 ? request.Name : request.HostName, request.HostType, request.Capabilities);
+        var enrolled = await enrolment.ClaimAsync(request.JoinToken, node, context.CancellationToken);
+        await presence.HeardByRestAsync(enrolled.TeamId, enrolled.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await directory.GetAsync(enrolled.TeamId, enrolled.HostId, context.CancellationToken);
+        return new() { Host = host, Credential = Show(enrolled) };
+    }
+
+    public override async Task<EnrollHostResponse> EnrollHost(EnrollHostRequest request, ServerCallContext context)
+    {
+        var team = await access.TeamAsync(context, teamId: "", TeamRole.Member);
+        var node = new NodeDescription(request.Name, request.HostType, request.Capabilities);
+        var enrolled = await enrolment.EnrollAsync(team.TeamId, node, request.IdempotencyKey, context.CancellationToken);
+        var host = await directory.GetAsync(enrolled.TeamId, enrolled.HostId, context.CancellationToken);
+        return new() { Host = host, Credential = Show(enrolled) };
+    }
+
+    public override async Task<ListHostsResponse> ListHosts(ListHostsRequest request, ServerCallContext context)
+    {
+        var team = await access.TeamAsync(context, request.TeamId, TeamRole.Viewer);
+        var (hosts, next) = await directory.ListAsync(team.TeamId, request.PageSize, request.PageToken, context.CancellationToken);
+        return new() { Hosts = { hosts }, NextPageToken = next };
+    }
+
+    public override async Task<GetHostResponse> GetHost(GetHostRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        return new() { Host = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken) };
+    }
+
+    public override async Task<HeartbeatResponse> Heartbeat(HeartbeatRequest request, ServerCallContext context)
+    {
+        if (request.Agents.Count > HeartbeatItemsMax || request.ActiveTasks.Count > HeartbeatItemsMax
+            || request.SlowTasks.Count > HeartbeatItemsMax)
+        {
+            throw HubException.InvalidField("agents", $"A heartbeat lists at most {HeartbeatItemsMax} agents and tasks.");
+        }
+
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Member, node: true);
+        if (host.IsNode)
+        {
+            await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: true, DocumentOf(request));
+        }
+
+        var shown = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken);
+        return new()
+        {
+            Ok = true,
+            Host = new HeartbeatHost
+            {
+                Id = shown.Id,
+                Status = shown.Status,
+                LastHeartbeatAt = shown.LastHeartbeatAt ?? time.GetUtcNow().ToTimestamp(),
+            },
+        };
+    }
+
+    public override async Task<RevokeHostCredentialResponse> RevokeHostCredential(RevokeHostCredentialRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Admin);
+        var token = await directory.RevokeAsync(host, context.CancellationToken);
+        return new()
+        {
+            Host = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken),
+            RegisterToken = Show(token),
+        };
+    }
+
+    public override async Task<ReleaseHostResponse> ReleaseHost(ReleaseHostRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Admin);
+        await directory.ReleaseAsync(host, context.CancellationToken);
+        return new() { Host = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken) };
+    }
+
+    public override async Task<DeleteHostResponse> DeleteHost(DeleteHostRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Admin);
+        await directory.DeleteAsync(host, context.CancellationToken);
+        return new();
+    }
+
+    /// <summary>
+    /// What a heartbeat says of its node, or null for a probe: a command line's reconnect sends contractVersion 1 and empty lists, which
+    /// must not wipe the roster.
+    /// </summary>
+    private static string? DocumentOf(HeartbeatRequest request)
+    {
+        if (request.Agents.Count == 0 && request.ActiveTasks.Count == 0 && request.ContractVersion?.KindCase != Value.KindOneofCase.StringValue)
+        {
+            return null;
+        }
+
+        var document = new Struct
+        {
+            Fields =
+            {
+                ["agents"] = ListOf(request.Agents),
+                ["activeTasks"] = ListOf(request.ActiveTasks),
+                ["slowTasks"] = ListOf(request.SlowTasks),
+            },
+        };
+        foreach (var (name, part) in (ReadOnlySpan<(string, Struct?)>)
+            [("metrics", request.Metrics), ("requestCounts", request.RequestCounts), ("source", request.Source)])
+        {
+            if (part is not null)
+            {
+                document.Fields[name] = Value.ForStruct(part);
+            }
+        }
+
+        return StoredJson.Write(document);
+    }
+
+    private static Value ListOf(IEnumerable<Struct> items) => Value.ForList([.. items.Select(Value.ForStruct)]);
+
+    private static JoinToken Show(IssuedJoinToken token) => new() { JoinToken_ = token.Token, ExpiresAt = EpochMs.ToTimestamp(token.ExpiresAt) };
+
+    private static IssuedCredential Show(EnrolledHost enrolled) => new() { Token = enrolled.Credential, RevealPolicy = ShownOnce };
+}

@@ -1,0 +1,366 @@
+using System.Collections.Concurrent;
+using Hub.Contracts.V1;
+using Hub.Storage;
+
+namespace Hub.Hosts;
+
+/// <summary>
+/// Liveness of the hosts this replica speaks for (stream-protocol.md §5). It lives in memory: a contact costs no write, a change of state is
+/// written at once, and what else changed goes to the database at most once per host and minute, in batches.
+/// </summary>
+internal sealed partial class Presence(Store store, TimeProvider time, ILogger<Presence> log) : BackgroundService
+{
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);
+
+    /// <summary>A host's unwritten contact is written at most this often.</summary>
+    private static readonly TimeSpan FlushInterval = TimeSpan.FromSeconds(60);
+
+    private static readonly TimeSpan RestSuspectAfter = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan RestOfflineAfter = TimeSpan.FromSeconds(90);
+
+    /// <summary>Rows written in one job; keeps the Writer free for others between jobs.</summary>
+    private const int FlushRowsMax = 200;
+
+    private const string StateSql = """
+        update hosts set state = @state, state_reason = @reason, state_since = @since, last_seen_at = @seen, last_heartbeat_at = @heartbeatAt
+        where host_id = @hostId and deleted_at is null and revoked_at is null and (last_seen_at is null or last_seen_at <= @seen)
+        """;
+
+    private const string SeenSql = """
+        update hosts set last_seen_at = @seen, last_heartbeat_at = @heartbeatAt, heartbeat = coalesce(@heartbeat, heartbeat),
+            node_status = coalesce(@nodeStatus, node_status)
+        where host_id = @hostId and (last_seen_at is null or last_seen_at <= @seen)
+        """;
+
+    private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
+
+    /// <summary>A heartbeat on a link.</summary>
+    public ValueTask HeardOnLinkAsync(string teamId, string hostId, TimeSpan interval, string? nodeStatus)
+    {
+        var now = time.NowMs();
+        var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
+        HostState before;
+        lock (entry.Gate)
+        {
+            before = entry.State;
+            entry.OnLink = true;
+            entry.SuspectAfter = 1.5 * interval;
+            entry.OfflineAfter = 2.5 * interval;
+            entry.LastSeenAt = entry.LastHeartbeatAt = now;
+            entry.Say(null, nodeStatus);
+            entry.Dirty = true;
+            entry.Become(HostState.Online, HostStateReason.Link, now);
+        }
+
+        return before == HostState.Online ? ValueTask.CompletedTask : new ValueTask(WriteStateAsync(entry));
+    }
+
+    /// <summary>A call from a node without a link; <paramref name="heartbeat"/> is what it said of itself, if it said anything.</summary>
+    public ValueTask HeardByRestAsync(string teamId, string hostId, bool isHeartbeat, string? heartbeat)
+    {
+        var now = time.NowMs();
+        var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
+        HostState before;
+        lock (entry.Gate)
+        {
+            before = entry.State;
+            if (!entry.OnLink)
+            {
+                entry.ObservedPeriod = TimeSpan.FromMilliseconds(Math.Min(now - entry.LastSeenAt, RestOfflineAfter.TotalMilliseconds));
+                entry.SuspectAfter = RestSuspectAfter;
+                entry.OfflineAfter = entry.ObservedPeriod * 3 > RestOfflineAfter ? entry.ObservedPeriod * 3 : RestOfflineAfter;
+                entry.Become(HostState.Online, HostStateReason.Rest, now);
+            }
+
+            entry.LastSeenAt = now;
+            entry.LastHeartbeatAt = isHeartbeat ? now : entry.LastHeartbeatAt;
+            entry.Say(heartbeat, null);
+            entry.Dirty = true;
+            if (entry.State == before)
+            {
+                return ValueTask.CompletedTask;
+            }
+        }
+
+        return new ValueTask(WriteStateAsync(entry));
+    }
+
+    /// <summary>A link ended; whoever dials next makes the host ONLINE again.</summary>
+    public Task LinkEndedAsync(string hostId, bool draining)
+    {
+        if (!_entries.TryGetValue(hostId, out var entry))
+        {
+            return Task.CompletedTask;
+        }
+
+        lock (entry.Gate)
+        {
+            entry.OnLink = false;
+            entry.Become(
+                draining ? HostState.Draining : HostState.Suspect, draining ? HostStateReason.Drain : HostStateReason.LinkEnded, time.NowMs());
+        }
+
+        return WriteStateAsync(entry);
+    }
+
+    /// <summary>The host was revoked or deleted: this replica no longer speaks for it.</summary>
+    public void Forget(string hostId) => _entries.TryRemove(hostId, out _);
+
+    /// <summary>Since when a host is out of contact (epoch milliseconds), or null while it is in contact or not known here.</summary>
+    public long? LostSince(string hostId)
+    {
+        if (!_entries.TryGetValue(hostId, out var entry))
+        {
+            return null;
+        }
+
+        lock (entry.Gate)
+        {
+            return entry.State == HostState.Online ? null : entry.Since;
+        }
+    }
+
+    /// <summary>Shows what this replica knows and the database does not yet.</summary>
+    public HostRow Overlay(HostRow row)
+    {
+        if (!_entries.TryGetValue(row.HostId, out var entry) || row.State == EnumText<HostState>.Of(HostState.Revoked))
+        {
+            return row;
+        }
+
+        lock (entry.Gate)
+        {
+            return row.LastSeenAt > entry.LastSeenAt
+                ? row
+                : row with
+                {
+                    State = EnumText<HostState>.Of(entry.State),
+                    StateReason = EnumText<HostStateReason>.Of(entry.Reason),
+                    StateSince = entry.Since,
+                    LastSeenAt = entry.LastSeenAt,
+                    LastHeartbeatAt = entry.LastHeartbeatAt == 0 ? row.LastHeartbeatAt : entry.LastHeartbeatAt,
+                    Heartbeat = entry.Heartbeat ?? row.Heartbeat,
+                    NodeStatus = entry.NodeStatus ?? row.NodeStatus,
+                };
+        }
+    }
+
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        await AdoptAsync(cancellationToken);
+        await base.StartAsync(cancellationToken);
+    }
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(Tick, time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                await SweepAsync(stoppingToken);
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            await FlushAsync(everything: true, CancellationToken.None); // What was heard last is worth one more batch.
+        }
+    }
+
+    /// <summary>Moves silent hosts to SUSPECT and OFFLINE and writes what is due.</summary>
+    internal async Task SweepAsync(CancellationToken cancellation)
+    {
+        var now = time.NowMs();
+        foreach (var entry in _entries.Values)
+        {
+            bool changed;
+            lock (entry.Gate)
+            {
+                var silent = TimeSpan.FromMilliseconds(now - entry.LastSeenAt);
+                var before = entry.State;
+                if (silent >= entry.OfflineAfter)
+                {
+                    entry.Become(HostState.Offline, entry.State == HostState.Suspect ? entry.Reason : HostStateReason.Silent, now);
+                }
+                else if (silent >= entry.SuspectAfter && entry.State == HostState.Online)
+                {
+                    entry.Become(HostState.Suspect, HostStateReason.Silent, now);
+                }
+
+                changed = entry.State != before;
+            }
+
+            if (changed)
+            {
+                await WriteStateAsync(entry);
+            }
+
+            if (entry is { State: HostState.Offline, Dirty: false })
+            {
+                _entries.TryRemove(entry.HostId, out _); // The database knows all of it; memory is for hosts in contact.
+            }
+        }
+
+        await FlushAsync(everything: false, cancellation);
+    }
+
+    /// <summary>
+    /// Hosts the database still believes in contact, from before this process started, get their full bound to come back before they are
+    /// called silent.
+    /// </summary>
+    private async Task AdoptAsync(CancellationToken cancellation)
+    {
+        var rows = await store.ReadAsync(
+            TeamScope.System,
+            reader => reader.QueryAsync<AdoptedRow>(
+                "select host_id, team_id, state, state_reason from hosts where state in ('ONLINE', 'SUSPECT', 'DRAINING') and deleted_at is null"),
+            cancellation);
+        var now = time.NowMs();
+        foreach (var row in rows)
+        {
+            var entry = new Entry(row.TeamId, row.HostId)
+            {
+                LastSeenAt = now,
+                SuspectAfter = RestSuspectAfter,
+                OfflineAfter = RestOfflineAfter,
+            };
+            entry.Become(EnumText<HostState>.Parse(row.State), EnumText<HostStateReason>.Parse(row.StateReason), now);
+            _entries.TryAdd(row.HostId, entry);
+        }
+    }
+
+    private async Task WriteStateAsync(Entry entry)
+    {
+        object row;
+        lock (entry.Gate)
+        {
+            row = new
+            {
+                hostId = entry.HostId,
+                state = EnumText<HostState>.Of(entry.State),
+                reason = EnumText<HostStateReason>.Of(entry.Reason),
+                since = entry.Since,
+                seen = entry.LastSeenAt,
+                heartbeatAt = entry.LastHeartbeatAt == 0 ? (long?)null : entry.LastHeartbeatAt,
+            };
+        }
+
+        try
+        {
+            await store.WriteAsync(entry.TeamId, tx =>
+            {
+                if (tx.Execute(StateSql, row) == 1)
+                {
+                    tx.AppendEvent(entry.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), entry.HostId, entry.HostId, 0);
+                }
+            });
+        }
+        catch (StoreUnavailableException e)
+        {
+            LogNotWritten(entry.HostId, e.Message); // Memory stays right; the next flush writes it.
+        }
+    }
+
+    private async Task FlushAsync(bool everything, CancellationToken cancellation)
+    {
+        var now = time.NowMs();
+        var due = _entries.Values.Where(entry =>
+            entry.Dirty && (everything || now - entry.FlushedAt >= FlushInterval.TotalMilliseconds));
+        foreach (var team in due.GroupBy(entry => entry.TeamId))
+        {
+            foreach (var chunk in team.Chunk(FlushRowsMax))
+            {
+                var rows = chunk.Select(entry => entry.TakeUnwritten(now)).ToArray();
+                try
+                {
+                    await store.WriteAsync(
+                        team.Key,
+                        tx =>
+                        {
+                            foreach (var row in rows)
+                            {
+                                tx.Execute(SeenSql, row);
+                            }
+                        },
+                        cancellation);
+                }
+                catch (StoreUnavailableException e)
+                {
+                    LogNotWritten(chunk[0].HostId, e.Message);
+                    foreach (var entry in chunk)
+                    {
+                        entry.Dirty = true;
+                    }
+                }
+            }
+        }
+    }
+
+    [LoggerMessage(LogLevel.Warning, "Presence of {HostId} not written yet: {Cause}", EventName = "PresenceNotWritten")]
+    private partial void LogNotWritten(string hostId, string cause);
+
+    private sealed record AdoptedRow(string HostId, string TeamId, string State, string StateReason);
+
+    /// <summary>What is known of one host. All but <see cref="Dirty"/> is guarded by <see cref="Gate"/>.</summary>
+    private sealed class Entry(string teamId, string hostId)
+    {
+        private volatile bool _dirty;
+
+        public Lock Gate { get; } = new();
+        public string TeamId { get; } = teamId;
+        public string HostId { get; } = hostId;
+        public HostState State { get; private set; } = HostState.Unspecified;
+        public HostStateReason Reason { get; private set; }
+        public long Since { get; private set; }
+        public bool OnLink { get; set; }
+        public long LastSeenAt { get; set; }
+        public long LastHeartbeatAt { get; set; }
+        public long FlushedAt { get; private set; }
+        public TimeSpan ObservedPeriod { get; set; }
+        public TimeSpan SuspectAfter { get; set; }
+        public TimeSpan OfflineAfter { get; set; }
+
+        /// <summary>What the node last said of itself; kept for readers after it was written.</summary>
+        public string? Heartbeat { get; private set; }
+        public string? NodeStatus { get; private set; }
+
+        public bool Dirty
+        {
+            get => _dirty;
+            set => _dirty = value;
+        }
+
+        public void Become(HostState state, HostStateReason reason, long now)
+        {
+            if (State != state)
+            {
+                (State, Since) = (state, now);
+            }
+
+            Reason = reason;
+        }
+
+        public void Say(string? heartbeat, string? nodeStatus)
+        {
+            Heartbeat = heartbeat ?? Heartbeat;
+            NodeStatus = nodeStatus ?? NodeStatus;
+        }
+
+        public object TakeUnwritten(long now)
+        {
+            lock (Gate)
+            {
+                Dirty = false;
+                FlushedAt = now;
+                return new
+                {
+                    hostId = HostId,
+                    seen = LastSeenAt,
+                    heartbeatAt = LastHeartbeatAt == 0 ? (long?)null : LastHeartbeatAt,
+                    heartbeat = Heartbeat,
+                    nodeStatus = NodeStatus,
+                };
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+using Grpc.Core;
+using Hub.Contracts.V1;
+using Hub.Errors;
+using Hub.Storage;
+
+namespace Hub.Identity;
+
+/// <summary>A caller that may act on one team.</summary>
+internal sealed record TeamAccess(string TeamId, Principal Caller);
+
+/// <summary>A caller that may act on one host.</summary>
+internal sealed record HostAccess(string TeamId, string HostId, Principal Caller)
+{
+    /// <summary>The caller is the host's own node.</summary>
+    public bool IsNode => Caller is Principal.Node;
+}
+
+/// <summary>
+/// Decides who may do what. A node that asks for anything but its own host is told NOT_FOUND, never PERMISSION_DENIED: real nodes take
+/// a 403 for a dead credential and claim again for ever.
+/// </summary>
+internal sealed class Access(Authenticator authenticator, Store store)
+{
+    private const string HostTeamSql = "select team_id from hosts where host_id = @hostId and deleted_at is null";
+
+    public Task<Principal> CallerAsync(ServerCallContext context) =>
+        authenticator.AuthenticateAsync(context.RequestHeaders.GetValue("authorization"), context.CancellationToken);
+
+    /// <summary>A member of the host's team with at least <paramref name="role"/>, or the host's own node where it may.</summary>
+    public async Task<HostAccess> HostAsync(ServerCallContext context, string hostId, TeamRole role, bool node = false)
+    {
+        var caller = await CallerAsync(context);
+        if (caller is Principal.Node own)
+        {
+            return node && own.HostId == hostId ? new HostAccess(own.TeamId, hostId, caller) : throw HostNotFound(hostId);
+        }
+
+        var teamId = await store.ReadAsync(
+            TeamScope.System,
+            reader => reader.QuerySingleOrDefaultAsync<string>(HostTeamSql, new { hostId }),
+            context.CancellationToken);
+        if (teamId is null || RoleIn(caller, teamId) is not { } held)
+        {
+            throw HostNotFound(hostId);
+        }
+
+        Require(held, role);
+        return new HostAccess(teamId, hostId, caller);
+    }
+
+    /// <summary>The host's own node and nobody else.</summary>
+    public async Task<HostAccess> NodeAsync(ServerCallContext context, string hostId)
+    {
+        var access = await HostAsync(context, hostId, TeamRole.Viewer, node: true);
+        return access.IsNode
+            ? access
+            : throw new HubException(ErrorReason.PrincipalNotAllowed, "Only the host itself reports this, with its host credential.");
+    }
+
+    /// <summary>A member with at least <paramref name="role"/> of the named team, or of the caller's only one.</summary>
+    public async Task<TeamAccess> TeamAsync(ServerCallContext context, string teamId, TeamRole role) =>
+        Team(await CallerAsync(context), teamId, role);
+
+    public static TeamAccess Team(Principal caller, string teamId, TeamRole role)
+    {
+        if (teamId.Length == 0)
+        {
+            teamId = caller switch
+            {
+                Principal.ApiKey key => key.TeamId,
+                Principal.User { Teams.Count: 1 } user => user.Teams.Keys.First(),
+                Principal.User { Teams.Count: > 1 } => throw new HubException(
+                    ErrorReason.TeamRequired, "You belong to several teams: name one in team_id."),
+                _ => throw TeamNotFound(teamId),
+            };
+        }
+
+        Require(RoleIn(caller, teamId) ?? throw TeamNotFound(teamId), role);
+        return new TeamAccess(teamId, caller);
+    }
+
+    private static TeamRole? RoleIn(Principal caller, string teamId) => caller switch
+    {
+        Principal.User user when user.Teams.TryGetValue(teamId, out var role) => role,
+        Principal.ApiKey key when key.TeamId == teamId => key.Role,
+        _ => null,
+    };
+
+    private static void Require(TeamRole held, TeamRole needed)
+    {
+        if (held < needed)
+        {
+            throw new HubException(
+                ErrorReason.RoleRequired, $"This needs the role {needed} in the team; yours is {held}.",
+                ("required_role", needed.ToString()), ("role", held.ToString()));
+        }
+    }
+
+    public static HubException HostNotFound(string hostId) =>
+        new(ErrorReason.HostNotFound, "There is no such host.", ("host_id", hostId));
+
+    private static HubException TeamNotFound(string teamId) =>
+        new(ErrorReason.TeamNotFound, "There is no such team.", ("team_id", teamId));
+}

@@ -1,0 +1,71 @@
+using Hub.Storage;
+
+namespace Hub.Identity;
+
+/// <summary>Teams, users and API keys in the minimal form that gives tokens an owner.</summary>
+internal sealed class Accounts(Store store, UserTokens userTokens, TimeProvider time)
+{
+    /// <summary>The team that exists from the first start.</summary>
+    public const string DefaultTeam = "default";
+
+    /// <summary>Creates a team unless it exists; true if it is new.</summary>
+    public Task<bool> EnsureTeamAsync(string teamId, CancellationToken cancellation) =>
+        store.WriteAsync(
+            Store.SystemTeam,
+            tx => tx.Execute(
+                "insert into teams (team_id, name, created_at) values (@teamId, @teamId, @now) on conflict do nothing",
+                new { teamId, now = tx.NowMs }) == 1,
+            cancellation);
+
+    public Task<bool> TeamExistsAsync(string teamId, CancellationToken cancellation) =>
+        store.ReadAsync(
+            TeamScope.System,
+            async reader => await reader.QuerySingleOrDefaultAsync<string>(
+                "select team_id from teams where team_id = @teamId", new { teamId }) is not null,
+            cancellation);
+
+    /// <summary>Makes sure that the user exists and has the role, and signs a token for it.</summary>
+    public async Task<string> IssueUserTokenAsync(string email, string teamId, TeamRole role, TimeSpan lifetime, CancellationToken cancellation)
+    {
+        var userId = await store.WriteAsync(
+            Store.SystemTeam,
+            tx =>
+            {
+                tx.Execute(
+                    """
+                    insert into users (user_id, email, name, created_at) values (@userId, @email, @email, @now) on conflict do nothing
+                    """,
+                    new { userId = NewId("user"), email, now = tx.NowMs });
+                var id = tx.QuerySingle<string>("select user_id from users where email = @email", new { email });
+                tx.Execute(
+                    """
+                    insert into team_members (team_id, user_id, role, created_at) values (@teamId, @id, @role, @now)
+                    on conflict (team_id, user_id) do update set role = excluded.role
+                    """,
+                    new { teamId, id, role = RoleText(role), now = tx.NowMs });
+                return id;
+            },
+            cancellation);
+        return userTokens.Sign(userId, lifetime);
+    }
+
+    /// <summary>Makes an API key; its secret is returned here only.</summary>
+    public async Task<string> IssueApiKeyAsync(string teamId, string name, TeamRole role, string createdBy, CancellationToken cancellation)
+    {
+        var secret = Secret.New(Secret.ApiKeyPrefix);
+        await store.WriteAsync(
+            teamId,
+            tx => tx.Execute(
+                """
+                insert into api_keys (api_key_id, team_id, name, secret_hash, role, created_by, created_at)
+                values (@id, @teamId, @name, @hash, @role, @createdBy, @now)
+                """,
+                new { id = NewId("key"), teamId, name, hash = Secret.Hash(secret), role = RoleText(role), createdBy, now = tx.NowMs }),
+            cancellation);
+        return secret;
+    }
+
+    private string NewId(string kind) => EntityId.New(kind, time);
+
+    private static string RoleText(TeamRole role) => role.ToString().ToLowerInvariant();
+}

@@ -1,0 +1,365 @@
+using Google.Protobuf.WellKnownTypes;
+using Hub.Chat;
+using Hub.Commands;
+using Hub.Contracts.V1;
+using Hub.Hosting;
+using Hub.Storage;
+using Hub.Text;
+
+namespace Hub.Links;
+
+/// <summary>
+/// One live link, without its sockets: what a frame from the node does, and what the node is due. Frames to the node go to
+/// <see cref="Outbox"/>; whoever owns the stream writes them.
+/// </summary>
+internal sealed partial class Link
+{
+    private const int ChatBatchMax = 100;
+
+    private const string ChatDownSql = """
+        select message_id, body, sent_at, delivered_at, direction, down_seq from chat_messages
+        where host_id = @hostId and down_seq > @after order by down_seq limit @limit
+        """;
+
+    private readonly Store _store;
+    private readonly LaneEntries _lanes;
+    private readonly StoreGuards _guards;
+    private readonly TimeProvider _time;
+    private readonly ILogger<Link> _log;
+    private readonly WakeSignal _due = new();
+    private readonly Lock _gate = new();
+    private readonly HashSet<string> _cancelsSent = new(StringComparer.Ordinal);
+    private long _chatSent;
+    private long _chatAcked;
+    private long _heardAt;
+    private long _wroteAt;
+
+    public Link(
+        LinkIdentity identity, Welcome welcome, long chatFrom, LinkOptions options, Store store, LaneEntries lanes,
+        StoreGuards guards, TimeProvider time, ILogger<Link> log)
+    {
+        Identity = identity;
+        Options = options;
+        (_store, _lanes, _guards, _time, _log) = (store, lanes, guards, time, log);
+        _chatSent = _chatAcked = chatFrom;
+        OpenedAt = _heardAt = _wroteAt = time.GetTimestamp();
+        Outbox.Control(new ConnectResponse { Welcome = welcome });
+        Wake();
+    }
+
+    public LinkIdentity Identity { get; }
+
+    public LinkOptions Options { get; }
+
+    public LinkOutbox Outbox { get; } = new();
+
+    public long OpenedAt { get; }
+
+    /// <summary>Why the link ended, once it did.</summary>
+    public GoodbyeReason EndReason { get; private set; }
+
+    public TimeSpan SilentFor => _time.GetElapsedTime(Volatile.Read(ref _heardAt));
+
+    public TimeSpan QuietFor => _time.GetElapsedTime(Volatile.Read(ref _wroteAt));
+
+    public void Wrote() => Volatile.Write(ref _wroteAt, _time.GetTimestamp());
+
+    /// <summary>There may be something for the node: chat, offers, cancels.</summary>
+    public void Wake() => _due.Set();
+
+    public Task WaitUntilDueAsync(CancellationToken cancellation) => _due.WaitAsync(cancellation);
+
+    /// <summary>Ends the link: its last frame says why.</summary>
+    public void End(GoodbyeReason reason, string detail, TimeSpan? retryAfter = null)
+    {
+        lock (_gate)
+        {
+            if (EndReason != GoodbyeReason.Unspecified)
+            {
+                return;
+            }
+
+            EndReason = reason;
+        }
+
+        Outbox.Close(new Goodbye
+        {
+            Reason = reason,
+            Retryable = reason is not (GoodbyeReason.Revoked or GoodbyeReason.Deleted),
+            RetryAfter = retryAfter is { } wait ? Duration.FromTimeSpan(wait) : null,
+            Detail = detail,
+        });
+        Wake();
+    }
+
+    /// <summary>Applies one frame of the node; returns once what it does is committed and answered.</summary>
+    public async Task ReceiveAsync(ConnectRequest frame, LinkInbound inbound, CancellationToken cancellation)
+    {
+        Volatile.Write(ref _heardAt, _time.GetTimestamp());
+        switch (frame.FrameCase)
+        {
+            case ConnectRequest.FrameOneofCase.Heartbeat:
+                await inbound.HeartbeatAsync(this, frame.Heartbeat);
+                break;
+            case ConnectRequest.FrameOneofCase.Batch:
+                await ReceiveBatchAsync(frame.Batch, inbound, cancellation);
+                break;
+            case ConnectRequest.FrameOneofCase.Ack when frame.Ack.Lane == Lane.Chat:
+                await ConfirmChatAsync(frame.Ack.Seq, cancellation);
+                break;
+            case ConnectRequest.FrameOneofCase.Nack when frame.Nack.Lane == Lane.Chat:
+                ReplayChat(frame.Nack.ExpectedSeq);
+                break;
+            case ConnectRequest.FrameOneofCase.Progress:
+                inbound.Progress(this, CleanText.Of(frame.Progress));
+                break;
+            case ConnectRequest.FrameOneofCase.Ephemeral:
+                inbound.Ephemeral(this, CleanText.Of(frame.Ephemeral));
+                break;
+            case ConnectRequest.FrameOneofCase.CredentialStored:
+                break; // The old credential ends by its own grace time.
+            default:
+                End(GoodbyeReason.ProtocolError, $"A {frame.FrameCase} frame is not expected here.");
+                break;
+        }
+    }
+
+    /// <summary>Puts what the node is due into the outbox, as far as its windows allow.</summary>
+    public async Task PumpAsync(CancellationToken cancellation)
+    {
+        if (Identity.Rewound || Outbox.IsClosed)
+        {
+            return;
+        }
+
+        await PumpCommandsAsync(cancellation);
+        await PumpChatAsync(cancellation);
+    }
+
+    private async Task ReceiveBatchAsync(Batch batch, LinkInbound inbound, CancellationToken cancellation)
+    {
+        if (Fault(batch) is { } fault)
+        {
+            End(GoodbyeReason.ProtocolError, fault);
+            return;
+        }
+
+        var answer = await ApplyAsync(batch, cancellation);
+        if (answer.Nack is not null)
+        {
+            Outbox.Refuse(answer.Nack);
+            return;
+        }
+
+        Outbox.Acknowledge(answer.Ack!);
+        if (batch.Lane == Lane.Commands)
+        {
+            inbound.CommandsMoved(batch);
+            Wake(); // Accepted offers make room for others.
+        }
+    }
+
+    private async Task<BatchAnswer> ApplyAsync(Batch batch, CancellationToken cancellation)
+    {
+        try
+        {
+            return await _store.WriteFencedAsync(
+                Identity.TeamId, Identity.Fence, tx => _lanes.Apply(tx, Identity, batch), cancellation);
+        }
+        catch (ConstraintException e) when (_guards.PoisonSplit && batch.Entries.Count > 0)
+        {
+            // One record is at fault for good: halve until it stands alone and set it aside, so that it does not block the others.
+            LogPoison(Identity.HostId, batch.Lane, batch.FirstSeq, batch.LastSeq, e.Constraint);
+            if (batch.Entries.Count == 1)
+            {
+                return await _store.WriteFencedAsync(
+                    Identity.TeamId, Identity.Fence, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint), cancellation);
+            }
+
+            var half = batch.Entries.Count / 2;
+            var split = batch.Entries[half - 1].Seq;
+            var first = new Batch { Lane = batch.Lane, FirstSeq = batch.FirstSeq, LastSeq = split, Entries = { batch.Entries.Take(half) } };
+            var second = new Batch { Lane = batch.Lane, FirstSeq = split + 1, LastSeq = batch.LastSeq, Entries = { batch.Entries.Skip(half) } };
+            var left = await ApplyAsync(first, cancellation);
+            return left.Nack is not null ? left : Joined(left.Ack!, await ApplyAsync(second, cancellation));
+        }
+    }
+
+    private static BatchAnswer Joined(Ack left, BatchAnswer right)
+    {
+        if (right.Ack is not { } ack)
+        {
+            return new BatchAnswer(left, null); // The second half is sent again; what the first said must not be lost.
+        }
+
+        left.Conflicts.AddRange(ack.Conflicts);
+        left.Rejected.AddRange(ack.Rejected);
+        left.Commands.AddRange(ack.Commands);
+        left.Seq = ack.Seq;
+        return new BatchAnswer(left, null);
+    }
+
+    private string? Fault(Batch batch)
+    {
+        if (Identity.Rewound)
+        {
+            return "The journal is rewound: make a new one and dial again before sending anything numbered.";
+        }
+
+        if (batch.Lane is not (Lane.Commands or Lane.Chat or Lane.Data or Lane.Bulk))
+        {
+            return "A batch names a numbered lane.";
+        }
+
+        if (batch.FirstSeq < 1 || batch.LastSeq < batch.FirstSeq || batch.Entries.Count > LinkOptions.BatchEntriesMax)
+        {
+            return $"A batch has a range and at most {LinkOptions.BatchEntriesMax} entries.";
+        }
+
+        var previous = batch.FirstSeq - 1;
+        foreach (var entry in batch.Entries)
+        {
+            if (entry.Seq <= previous || entry.Seq > batch.LastSeq)
+            {
+                return "A batch's entries ascend within its range.";
+            }
+
+            previous = entry.Seq;
+        }
+
+        return null;
+    }
+
+    private async Task PumpCommandsAsync(CancellationToken cancellation)
+    {
+        var room = LinkOptions.OffersMax - Outbox.WorkWaiting;
+        if (room <= 0)
+        {
+            return;
+        }
+
+        var (offers, cancels, nowMs) = await _store.WriteFencedAsync(
+            Identity.TeamId,
+            Identity.Fence,
+            tx => (CommandMachine.Offer(tx, Identity.HostId, room, CommandMachine.OfferOnLink), CommandMachine.CancelsUnanswered(tx, Identity.HostId), tx.NowMs),
+            cancellation);
+        foreach (var row in cancels.Where(row => _cancelsSent.Add($"{row.CommandId}/{row.Attempt}")))
+        {
+            Outbox.Work(new ConnectResponse
+            {
+                Cancel = new CommandCancel { CommandId = row.CommandId, Attempt = (int)row.Attempt, Reason = row.CancelReason },
+            });
+        }
+
+        foreach (var row in offers)
+        {
+            Outbox.Work(new ConnectResponse { Offer = row.ToOffer(nowMs) });
+        }
+    }
+
+    private async Task PumpChatAsync(CancellationToken cancellation)
+    {
+        long after;
+        lock (_gate)
+        {
+            if (_chatSent - _chatAcked >= LinkOptions.WindowBatches || Outbox.ChatWaiting > 0)
+            {
+                return; // The node's acknowledgement wakes the pump again.
+            }
+
+            after = _chatSent;
+        }
+
+        var rows = await _store.ReadAsync(
+            TeamScope.Of(Identity.TeamId),
+            reader => reader.QueryAsync<DownRow>(ChatDownSql, new { hostId = Identity.HostId, after, limit = ChatBatchMax }),
+            cancellation);
+        if (rows.Count == 0)
+        {
+            return;
+        }
+
+        // At least one message, then as many as fit a frame.
+        var batch = new Batch { Lane = Lane.Chat, FirstSeq = after + 1 };
+        var bytes = 0;
+        foreach (var row in rows)
+        {
+            bytes += row.Body.Length;
+            if (batch.Entries.Count > 0 && bytes > 64 * 1024)
+            {
+                break;
+            }
+
+            batch.Entries.Add(new Entry { Seq = row.DownSeq, Chat = ChatLog.ToMessage(row) });
+        }
+
+        batch.LastSeq = batch.Entries[^1].Seq;
+        lock (_gate)
+        {
+            if (_chatSent != after)
+            {
+                return; // A Nack moved the position back meanwhile; the pump runs again.
+            }
+
+            _chatSent = batch.LastSeq;
+        }
+
+        Outbox.Chat(new ConnectResponse { Batch = batch });
+        Wake();
+    }
+
+    private async Task ConfirmChatAsync(long seq, CancellationToken cancellation)
+    {
+        lock (_gate)
+        {
+            if (seq > _chatSent)
+            {
+                seq = -1;
+            }
+            else if (seq <= _chatAcked)
+            {
+                return;
+            }
+            else
+            {
+                _chatAcked = seq;
+            }
+        }
+
+        if (seq < 0)
+        {
+            End(GoodbyeReason.ProtocolError, "An acknowledgement names a chat number that was never sent.");
+            return;
+        }
+
+        await _store.WriteFencedAsync(
+            Identity.TeamId,
+            Identity.Fence,
+            tx =>
+            {
+                ChatLog.DeliveredUpTo(tx, Identity.TeamId, Identity.HostId, seq);
+                return true;
+            },
+            cancellation);
+        Wake();
+    }
+
+    private void ReplayChat(long expected)
+    {
+        lock (_gate)
+        {
+            _chatSent = Math.Clamp(expected - 1, _chatAcked, _chatSent);
+        }
+
+        Wake();
+    }
+
+    [LoggerMessage(
+        LogLevel.Warning, "Batch {FirstSeq} to {LastSeq} of lane {Lane} of {HostId} violates {Constraint}; splitting", EventName = "BatchPoisoned")]
+    private partial void LogPoison(string hostId, Lane lane, long firstSeq, long lastSeq, string constraint);
+
+    private sealed record DownRow : ChatLog.MessageRow
+    {
+        public long DownSeq { get; init; }
+    }
+}

@@ -1,0 +1,121 @@
+using Google.Protobuf.WellKnownTypes;
+using Hub.Contracts.V1;
+using Hub.Storage;
+
+namespace Hub.Links;
+
+/// <summary>
+/// The one timer of all links: the Hub's heartbeats, silent nodes, maximum age, the replica's own row, and drain on shutdown. A timer per idle
+/// link would cost more memory than the link.
+/// </summary>
+internal sealed partial class LinkClock(
+    LinkRegistry registry, Store store, TimeProvider time, Random random,
+    IHostApplicationLifetime lifetime, ILogger<LinkClock> log) : BackgroundService
+{
+    private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan ReplicaRenewal = TimeSpan.FromSeconds(5);
+
+    /// <summary>A node without a heartbeat for this many intervals is given up.</summary>
+    private const double SilentIntervals = 2.5;
+
+    /// <summary>Links told to go per second when the Hub drains, and the longest spread.</summary>
+    private const double DrainPerSecond = 500;
+
+    private static readonly TimeSpan DrainSpreadMax = TimeSpan.FromMinutes(2);
+
+    private DateTimeOffset _renewedAt;
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var draining = lifetime.ApplicationStopping.Register(Drain);
+        using var timer = new PeriodicTimer(Tick, time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                foreach (var link in registry.Links)
+                {
+                    Check(link);
+                }
+
+                await RenewReplicaAsync(stoppingToken);
+            }
+        }
+        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        {
+            // The process ends; StopAsync drained the links.
+        }
+    }
+
+    private void Check(Link link)
+    {
+        if (link.SilentFor > SilentIntervals * link.Options.HeartbeatInterval)
+        {
+            link.End(GoodbyeReason.Silent, "No frame came for 2.5 heartbeat intervals.");
+        }
+        else if (time.GetElapsedTime(link.OpenedAt) > MaxAgeOf(link))
+        {
+            link.End(GoodbyeReason.MaxAge, "The link reached its maximum age; dial again.", TimeSpan.Zero);
+        }
+        else if (link.QuietFor >= link.Options.HubHeartbeatInterval - Tick)
+        {
+            link.Wrote(); // One heartbeat per interval, even while the writer is busy with it.
+            link.Outbox.Heartbeat();
+        }
+    }
+
+    /// <summary>±10 %, fixed per link, so that links opened together do not end together.</summary>
+    private static TimeSpan MaxAgeOf(Link link) =>
+        link.Options.MaxAge * (0.9 + (0.2 * (uint)link.Identity.LinkId.GetHashCode(StringComparison.Ordinal) / uint.MaxValue));
+
+    private async Task RenewReplicaAsync(CancellationToken cancellation)
+    {
+        var now = time.GetUtcNow();
+        if (now - _renewedAt < ReplicaRenewal)
+        {
+            return;
+        }
+
+        _renewedAt = now;
+        try
+        {
+            await store.WriteAsync(
+                Store.SystemTeam,
+                tx => tx.Execute(
+                    """
+                    insert into replicas (replica_id, started_at, renewed_at) values (@ReplicaId, @NowMs, @NowMs)
+                    on conflict (replica_id) do update set renewed_at = excluded.renewed_at
+                    """,
+                    new { registry.ReplicaId, tx.NowMs }),
+                cancellation);
+        }
+        catch (StoreUnavailableException e)
+        {
+            LogNotRenewed(e.Message);
+        }
+    }
+
+    /// <summary>
+    /// Every link is told its own delay, so that arrivals at the next replica are spread. Runs before the listeners stop, which then wait
+    /// for the links to end within the host's shutdown bound.
+    /// </summary>
+    private void Drain()
+    {
+        var links = registry.Links;
+        var spread = TimeSpan.FromSeconds(Math.Min(links.Count / DrainPerSecond, DrainSpreadMax.TotalSeconds));
+        foreach (var link in links)
+        {
+            var delay = spread * random.NextDouble();
+            link.Outbox.Control(new ConnectResponse { Drain = new Drain { ReconnectAfter = Duration.FromTimeSpan(delay) } });
+            link.End(GoodbyeReason.Drain, "The Hub is shutting down; dial again.", delay);
+        }
+
+        LogDraining(links.Count, spread);
+    }
+
+    [LoggerMessage(LogLevel.Information, "Draining {Count} links over {Spread}", EventName = "Draining")]
+    private partial void LogDraining(int count, TimeSpan spread);
+
+    [LoggerMessage(LogLevel.Warning, "The replica's row was not renewed: {Cause}", EventName = "ReplicaNotRenewed")]
+    private partial void LogNotRenewed(string cause);
+}

@@ -1,0 +1,226 @@
+using System.Data;
+using System.Data.Common;
+using Dapper;
+using Npgsql;
+
+namespace Hub.Storage;
+
+internal sealed class PostgresEngine : StoreEngine
+{
+    public const string Role = "hub_app";
+
+    // Any number of our own; advisory locks are per database.
+    private const long MigrationLock = 0x687562_0001;
+
+    private const string EnterScopeSql = $"set local role {Role}; select set_config('hub.team_ids', @csv, true)";
+
+    private readonly PostgresDialect dialect = new();
+
+    private readonly StoreOptions options;
+
+    private readonly TimeProvider time;
+
+    private readonly ILoggerFactory logs;
+
+    private readonly string writerConnectionString;
+
+    private readonly string listenConnectionString;
+
+    private readonly NpgsqlDataSource readers;
+
+    private PostgresEventRelay? relay;
+
+    public PostgresEngine(StoreOptions options, TimeProvider time, ILoggerFactory logs)
+    {
+        this.options = options;
+        this.time = time;
+        this.logs = logs;
+        var requireTls = options.Backend == StoreBackend.Supabase;
+        var reader = PostgresAddress.Parse(options.ConnectionString, requireTls);
+        reader.MaxPoolSize = options.ReadersMax;
+        reader.ApplicationName ??= "hub";
+        readers = NpgsqlDataSource.Create(reader);
+
+        var writer = PostgresAddress.Parse(options.ConnectionString, requireTls);
+        writer.Pooling = false; // The Writer owns its connection and must see its end.
+        writer.ApplicationName ??= "hub-writer";
+        writerConnectionString = writer.ConnectionString;
+
+        var listen = PostgresAddress.Parse(options.ListenConnectionString ?? options.ConnectionString, requireTls);
+        listen.Pooling = false;
+        listen.ApplicationName ??= "hub-listen";
+        listen.KeepAlive = 15; // seconds; a dead peer is found although nothing is sent
+        listenConnectionString = listen.ConnectionString;
+    }
+
+    public override IDialect Dialect => dialect;
+
+    public override int WriterCount => options.WriterCount;
+
+    public override DbConnection OpenWriter()
+    {
+        var connection = new NpgsqlConnection(writerConnectionString);
+        try
+        {
+            connection.Open();
+            // A lock is not waited for longer than a caller would; a session whose process froze inside a transaction is ended by the
+            // server, so that its row locks cannot stop the other replicas.
+            connection.Execute("set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'");
+            if (!options.RelaxedDurability)
+            {
+                RequireDurability(connection);
+            }
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    public override DbTransaction BeginWrite(DbConnection connection) => connection.BeginTransaction(IsolationLevel.ReadCommitted);
+
+    public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope)
+    {
+        if (scope.IsSystem)
+        {
+            connection.Execute("set local role none", transaction: transaction);
+        }
+        else
+        {
+            connection.Execute(EnterScopeSql, new { csv = scope.Csv }, transaction);
+        }
+    }
+
+    public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious)
+    {
+        var savepoint = releasePrevious ? "release savepoint job; savepoint job; " : "savepoint job; ";
+        if (scope.IsSystem)
+        {
+            connection.Execute(savepoint + "set local role none", transaction: transaction);
+        }
+        else
+        {
+            connection.Execute(savepoint + EnterScopeSql, new { csv = scope.Csv }, transaction);
+        }
+    }
+
+    public override void InsertEvents(DbConnection connection, DbTransaction transaction, IReadOnlyList<NumberedEvent> events, long nowMs) =>
+        connection.Execute(
+            """
+            insert into events(team_id, seq, kind, host_id, entity_id, version, at)
+            select e.*, @nowMs from unnest(@teams, @seqs, @kinds, @hosts, @entities, @versions) e
+            """,
+            new
+            {
+                nowMs,
+                teams = events.Select(e => e.Event.TeamId).ToArray(),
+                seqs = events.Select(e => e.Seq).ToArray(),
+                kinds = events.Select(e => e.Event.Kind).ToArray(),
+                hosts = events.Select(e => e.Event.HostId).ToArray(),
+                entities = events.Select(e => e.Event.EntityId).ToArray(),
+                versions = events.Select(e => e.Event.Version).ToArray(),
+            },
+            transaction);
+
+    public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
+    {
+        await using var connection = await readers.OpenConnectionAsync(ct);
+        await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, ct);
+        var begin = scope.IsSystem ? "set transaction read only" : $"set transaction read only; {EnterScopeSql}";
+        await connection.ExecuteAsync(new CommandDefinition(begin, scope.IsSystem ? null : new { csv = scope.Csv }, transaction, cancellationToken: ct));
+        var result = await read(connection, transaction);
+        await transaction.CommitAsync(ct);
+        return result;
+    }
+
+    public override void LockMigrations(DbConnection connection, DbTransaction transaction) =>
+        connection.Execute("select pg_advisory_xact_lock(@MigrationLock)", new { MigrationLock }, transaction, commandTimeout: 0);
+
+    public override string MigrationSql(Migration migration) =>
+        migration.Sql.Replace("{blob}", dialect.BlobType, StringComparison.Ordinal) + ";\n" + migration.PostgresSql;
+
+    public override void PrepareRoles(DbConnection connection, DbTransaction transaction) =>
+        // Roles belong to the cluster, so another database's Hub may create it at the same moment.
+        connection.Execute(
+            $"""
+            do $$ begin
+              if not exists (select from pg_roles where rolname = '{Role}') then
+                create role {Role} nologin nosuperuser nobypassrls;
+              end if;
+            exception when duplicate_object or unique_violation then null;
+            end $$;
+            do $$ begin
+              if not pg_has_role(current_user, '{Role}', 'member') then
+                execute format('grant {Role} to %I', current_user);
+              end if;
+            end $$;
+            """,
+            transaction: transaction);
+
+    public override void SecureTables(DbConnection connection, DbTransaction transaction) =>
+        // The second policy is for the owner, whom FORCE subjects too: the system scope runs as the owner and sees every row.
+        connection.Execute(
+            $"""
+            do $$
+            declare missing record;
+            begin
+              execute format('grant usage on schema %I to {Role}', current_schema());
+              for missing in
+                select c.oid::regclass as name from pg_class c
+                where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+                  and not (select bool_and(has_table_privilege('{Role}', c.oid, needed)) from unnest(array['select', 'insert', 'update', 'delete']) needed)
+              loop
+                execute format('grant select, insert, update, delete on %s to {Role}', missing.name);
+              end loop;
+              for missing in
+                select c.oid::regclass as name from pg_class c
+                join pg_attribute a on a.attrelid = c.oid and a.attname = 'team_id' and not a.attisdropped
+                where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
+                  and not (c.relrowsecurity and c.relforcerowsecurity
+                           and exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'hub_team'))
+              loop
+                execute format('alter table %s enable row level security', missing.name);
+                execute format('alter table %s force row level security', missing.name);
+                execute format('drop policy if exists hub_team on %s', missing.name);
+                execute format('drop policy if exists hub_system on %s', missing.name);
+                execute format('create policy hub_team on %s to {Role} using (team_id = any(string_to_array(current_setting(''hub.team_ids'', true), '','')))', missing.name);
+                execute format('create policy hub_system on %s to %I using (true)', missing.name, current_user);
+              end loop;
+            end $$;
+            """,
+            transaction: transaction);
+
+    public override void SchemaReady(EventSignal events) =>
+        relay = new PostgresEventRelay(readers, listenConnectionString, events, dialect, time, logs.CreateLogger<PostgresEventRelay>());
+
+    public override void AnnounceEvents() => relay?.Announce();
+
+    public override async ValueTask DisposeAsync()
+    {
+        if (relay is not null)
+        {
+            await relay.DisposeAsync();
+        }
+        await readers.DisposeAsync();
+    }
+
+    private static void RequireDurability(NpgsqlConnection connection)
+    {
+        // remote_apply waits for more than on does; everything else may lose an acknowledged commit.
+        var setting = connection.QuerySingle<string>("show synchronous_commit");
+        if (setting is "on" or "remote_apply")
+        {
+            return;
+        }
+        connection.Execute("set synchronous_commit = on");
+        setting = connection.QuerySingle<string>("show synchronous_commit");
+        if (setting != "on")
+        {
+            throw new StoreRefusedException(
+                StoreRefusal.NotDurable,
+                $"PostgreSQL would not keep what it acknowledged (synchronous_commit={setting}); set HUB_DURABILITY=relaxed to accept that.");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+using System.Text;
+
+namespace Hub.Storage;
+
+/// <summary>The database as the Hub uses it: writes are jobs for a <see cref="Writer"/>, reads are snapshots. One per process.</summary>
+internal sealed class Store : IAsyncDisposable
+{
+    /// <summary>The team of a job that belongs to none; such a job sees every team.</summary>
+    public const string SystemTeam = "";
+
+    private readonly StoreEngine engine;
+
+    private readonly Writer[] writers;
+
+    private Store(StoreEngine engine, int schemaVersion, StoreOptions options, TimeProvider time, ILoggerFactory logs)
+    {
+        this.engine = engine;
+        SchemaVersion = schemaVersion;
+        engine.SchemaReady(Events);
+        var clock = new StoreClock(time);
+        var log = logs.CreateLogger<Writer>();
+        writers = [.. Enumerable.Range(0, engine.WriterCount).Select(i => new Writer(i, engine, options, clock, Events, time, log))];
+    }
+
+    /// <summary>Wake-ups for those who tail a team's events.</summary>
+    public EventSignal Events { get; } = new();
+
+    public IDialect Dialect => engine.Dialect;
+
+    public int SchemaVersion { get; }
+
+    /// <summary>Jobs that wait for a writer; at most <see cref="StoreOptions.QueueJobsMax"/> per writer.</summary>
+    public int QueuedJobs => writers.Sum(writer => writer.QueuedJobs);
+
+    /// <summary>Opens the database, migrates it unless told not to, checks its durability and starts the writers.</summary>
+    /// <exception cref="StoreRefusedException">It cannot be served as configured.</exception>
+    /// <exception cref="StoreUnavailableException">It cannot be reached at the moment.</exception>
+    public static async Task<Store> OpenAsync(StoreOptions options, TimeProvider time, ILoggerFactory logs, CancellationToken ct)
+    {
+        RowMap.Install();
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.WriterCount, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.WriterCount, StoreOptions.WriterCountMax);
+        StoreEngine engine = options.Backend == StoreBackend.Sqlite ? new SqliteEngine(options) : new PostgresEngine(options, time, logs);
+        try
+        {
+            var migrator = new Migrator(engine, options.Migrations ?? Migration.Embedded(), time, logs.CreateLogger<Migrator>());
+            // The drivers' synchronous calls, once, off the caller's thread.
+            return await Task.Run(() => new Store(engine, options.Migrate ? migrator.Apply() : migrator.Verify(), options, time, logs), ct);
+        }
+        catch (Exception e)
+        {
+            await engine.DisposeAsync();
+            if (engine.Dialect.Translate(e) is { } known)
+            {
+                throw known;
+            }
+            throw;
+        }
+    }
+
+    /// <summary>
+    /// Runs the job in the team's next group and returns once it is committed. Waits for a slot when many jobs are queued. A job that has
+    /// not started can be cancelled; one that has runs on.
+    /// </summary>
+    /// <exception cref="ConstraintException">The job, or its group's commit because of it, violated a constraint.</exception>
+    /// <exception cref="StoreUnavailableException">The database is at fault: retry.</exception>
+    public Task<T> WriteAsync<T>(string teamId, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
+        WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, null, job), ct);
+
+    public Task WriteAsync(string teamId, Action<StoreTransaction> job, CancellationToken ct = default) =>
+        WriteAsync(teamId, Returning(job), ct);
+
+    /// <summary>As <see cref="WriteAsync{T}"/>, for a job that speaks for a link.</summary>
+    /// <exception cref="LinkFencedException">A newer link of the host exists; the job was not run.</exception>
+    public Task<T> WriteFencedAsync<T>(string teamId, Fence fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
+        WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, fence, job), ct);
+
+    public Task WriteFencedAsync(string teamId, Fence fence, Action<StoreTransaction> job, CancellationToken ct = default) =>
+        WriteFencedAsync(teamId, fence, Returning(job), ct);
+
+    /// <summary>Runs the read in one snapshot, which holds a connection of a bounded pool: no waiting for anything else inside.</summary>
+    public async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct = default)
+    {
+        try
+        {
+            return await engine.ReadAsync(scope, (connection, transaction) => read(new StoreReader(Dialect, connection, transaction, ct)), ct);
+        }
+        catch (Exception e) when (Dialect.Translate(e) is { } known)
+        {
+            throw known;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var writer in writers)
+        {
+            await writer.DisposeAsync();
+        }
+        await engine.DisposeAsync();
+    }
+
+    private static Func<StoreTransaction, bool> Returning(Action<StoreTransaction> job) => transaction =>
+    {
+        job(transaction);
+        return true;
+    };
+
+    /// <summary>Always the same for a team, so that its jobs run in the order they came and never wait for each other's locks.</summary>
+    private Writer WriterOf(string teamId)
+    {
+        // FNV-1a; string.GetHashCode differs from process to process.
+        var hash = 2166136261u;
+        foreach (var octet in Encoding.UTF8.GetBytes(teamId))
+        {
+            hash = (hash ^ octet) * 16777619u;
+        }
+        return writers[hash % (uint)writers.Length];
+    }
+}

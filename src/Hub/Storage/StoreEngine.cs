@@ -1,0 +1,59 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Hub.Storage;
+
+/// <summary>An event row before its team's number is known; see <see cref="StoreTransaction.AppendEvent"/>.</summary>
+internal readonly record struct PendingEvent(string TeamId, string Kind, string? HostId, string EntityId, long Version);
+
+internal readonly record struct NumberedEvent(PendingEvent Event, long Seq);
+
+/// <summary>Connections of one database engine and what a transaction on them needs around the feature's SQL.</summary>
+internal abstract class StoreEngine : IAsyncDisposable
+{
+    public abstract IDialect Dialect { get; }
+
+    public abstract int WriterCount { get; }
+
+    /// <summary>Opens a write connection, sets its durability and reads it back; the caller owns it.</summary>
+    public abstract DbConnection OpenWriter();
+
+    /// <summary>On SQLite this takes the write lock of the database.</summary>
+    public abstract DbTransaction BeginWrite(DbConnection connection);
+
+    /// <summary>Restricts the rest of the transaction to the teams.</summary>
+    public abstract void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope);
+
+    /// <summary>
+    /// Enters the scope behind a new savepoint, in one round trip; releases the previous job's when there is one. The scope comes after
+    /// the savepoint, so that rolling back to it undoes the scope too.
+    /// </summary>
+    public abstract void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious);
+
+    public static void RollBackJob(DbConnection connection, DbTransaction transaction) =>
+        connection.Execute("rollback to savepoint job", transaction: transaction);
+
+    public abstract void InsertEvents(DbConnection connection, DbTransaction transaction, IReadOnlyList<NumberedEvent> events, long nowMs);
+
+    /// <summary>Runs the read in one read-only snapshot on a connection of the bounded pool.</summary>
+    public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct);
+
+    /// <summary>Holds off every other process that migrates, until the transaction ends.</summary>
+    public abstract void LockMigrations(DbConnection connection, DbTransaction transaction);
+
+    /// <summary>The step's SQL for this engine.</summary>
+    public abstract string MigrationSql(Migration migration);
+
+    /// <summary>Runs in the migration lock before the first step and after the last; idempotent.</summary>
+    public abstract void PrepareRoles(DbConnection connection, DbTransaction transaction);
+
+    public abstract void SecureTables(DbConnection connection, DbTransaction transaction);
+
+    /// <summary>Called once, when the schema is the final one.</summary>
+    public abstract void SchemaReady(EventSignal events);
+
+    /// <summary>Tells the other processes that events were committed; cheap, may be called by any thread.</summary>
+    public abstract void AnnounceEvents();
+
+    public abstract ValueTask DisposeAsync();
+}

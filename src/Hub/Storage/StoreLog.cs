@@ -1,0 +1,28 @@
+namespace Hub.Storage;
+
+internal static partial class StoreLog
+{
+    [LoggerMessage(EventName = "MigrationApplied", Level = LogLevel.Information, Message = "Schema is now at version {Version} ({Name})")]
+    public static partial void MigrationApplied(ILogger log, int version, string name);
+
+    [LoggerMessage(EventName = "GroupUnavailable", Level = LogLevel.Warning, Message = "{Jobs} write jobs were given back, the database is unavailable")]
+    public static partial void GroupUnavailable(ILogger log, int jobs, Exception cause);
+
+    [LoggerMessage(EventName = "GroupHalved", Level = LogLevel.Warning, Message = "A group of {Jobs} write jobs could not commit and is halved")]
+    public static partial void GroupHalved(ILogger log, int jobs, Exception cause);
+
+    [LoggerMessage(EventName = "SavepointLost", Level = LogLevel.Warning, Message = "A write job could not be rolled back alone")]
+    public static partial void SavepointLost(ILogger log, Exception cause);
+
+    [LoggerMessage(EventName = "EffectFailed", Level = LogLevel.Error, Message = "An effect after a commit failed")]
+    public static partial void EffectFailed(ILogger log, Exception cause);
+
+    [LoggerMessage(EventName = "WriterDied", Level = LogLevel.Critical, Message = "A writer ended by a fault of its own")]
+    public static partial void WriterDied(ILogger log, Exception cause);
+
+    [LoggerMessage(EventName = "WriterStuck", Level = LogLevel.Error, Message = "A writer did not end within {Timeout}")]
+    public static partial void WriterStuck(ILogger log, TimeSpan timeout);
+
+    [LoggerMessage(EventName = "RelayInterrupted", Level = LogLevel.Warning, Message = "Wake-ups between replicas were interrupted ({Duty})")]
+    public static partial void RelayInterrupted(ILogger log, string duty, Exception cause);
+}

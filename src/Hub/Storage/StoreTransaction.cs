@@ -1,0 +1,159 @@
+using System.Data.Common;
+using Dapper;
+
+namespace Hub.Storage;
+
+/// <summary>
+/// What a write job works with: synchronous statements on the Writer's connection, behind the job's savepoint in the group's transaction.
+/// Valid only while the job runs. A job may run more than once, so it has no effect but through this and <see cref="OnCommitted"/>;
+/// it must not wait for another job, which would stand behind it. A statement that failed dooms the job, even if the job goes on.
+/// </summary>
+internal sealed class StoreTransaction(StoreEngine engine, DbConnection connection, DbTransaction transaction, long nowMs)
+{
+    /// <summary>A job that makes more events than this is a bug, found before it fills the memory.</summary>
+    public const int EventsPerJobMax = 10_000;
+
+    private readonly List<PendingEvent> groupEvents = [];
+
+    private readonly List<PendingEvent> jobEvents = [];
+
+    private readonly Dictionary<string, long> epochs = new(StringComparer.Ordinal);
+
+    private readonly Dictionary<string, long> jobEpochs = new(StringComparer.Ordinal);
+
+    private List<Action> jobEffects = [];
+
+    private bool running;
+
+    private Exception? doom;
+
+    /// <summary>Epoch milliseconds, one value for the whole group.</summary>
+    public long NowMs { get; } = nowMs;
+
+    public IDialect Dialect => engine.Dialect;
+
+    public int Execute(string sql, object? args = null) => Run(() => connection.Execute(sql, args, transaction));
+
+    public T? QuerySingleOrDefault<T>(string sql, object? args = null) => Run(() => connection.QuerySingleOrDefault<T>(sql, args, transaction));
+
+    public T QuerySingle<T>(string sql, object? args = null) => Run(() => connection.QuerySingle<T>(sql, args, transaction));
+
+    public IReadOnlyList<T> Query<T>(string sql, object? args = null) => Run(() => connection.Query<T>(sql, args, transaction).AsList());
+
+    /// <summary>
+    /// Makes a visible change known to the team's watchers. Events are numbered and written once per group, at its end, so that the row
+    /// that orders a team's commits is locked for a moment only.
+    /// </summary>
+    public void AppendEvent(string teamId, string kind, string? hostId, string entityId, long version)
+    {
+        RequireRunning();
+        _ = TeamScope.Of(teamId);
+        if (jobEvents.Count == EventsPerJobMax)
+        {
+            throw new InvalidOperationException($"A job appends at most {EventsPerJobMax} events.");
+        }
+        jobEvents.Add(new PendingEvent(teamId, kind, hostId, entityId, version));
+    }
+
+    /// <summary>
+    /// Raises the host's epoch and returns it; null if the host has no link row. The one way to do so: jobs with the old epoch that come
+    /// later, even in this group, are fenced off. The new epoch is above <paramref name="above"/> too: a store restored from a backup may
+    /// know lower epochs than its nodes.
+    /// </summary>
+    public long? RaiseEpoch(string hostId, long above = 0)
+    {
+        var epoch = QuerySingleOrDefault<long?>(
+            "update links set epoch = case when epoch > @above then epoch else @above end + 1 where host_id = @hostId returning epoch",
+            new { hostId, above });
+        if (epoch is { } raised)
+        {
+            jobEpochs[hostId] = raised;
+        }
+        return epoch;
+    }
+
+    /// <summary>
+    /// Does something in memory after the commit, before the job's task completes; effects run in the order of the jobs, on the Writer's
+    /// thread, so they are cheap and never fail.
+    /// </summary>
+    public void OnCommitted(Action effect)
+    {
+        RequireRunning();
+        jobEffects.Add(effect);
+    }
+
+    internal IReadOnlyList<PendingEvent> Events => groupEvents;
+
+    /// <summary>The epochs of the hosts that the group's fences name, as of before the group.</summary>
+    internal void KnowEpochs(IEnumerable<(string HostId, long Epoch)> stored)
+    {
+        foreach (var (hostId, epoch) in stored)
+        {
+            epochs[hostId] = epoch;
+        }
+    }
+
+    internal LinkFencedException? Check(Fence? fence)
+    {
+        if (fence is not { } given)
+        {
+            return null;
+        }
+        long? stored = epochs.TryGetValue(given.HostId, out var epoch) ? epoch : null;
+        return stored == given.Epoch ? null : new LinkFencedException(given, stored);
+    }
+
+    internal void BeginJob()
+    {
+        running = true;
+        doom = null;
+        jobEvents.Clear();
+        jobEpochs.Clear();
+        jobEffects = [];
+    }
+
+    /// <summary>Keeps what the job gathered and returns its effects, or throws the failure the job hid.</summary>
+    internal IReadOnlyList<Action> EndJob(bool noteEpochs)
+    {
+        running = false;
+        if (doom is not null)
+        {
+            throw new InvalidOperationException("The job went on after a failed statement.", doom);
+        }
+        groupEvents.AddRange(jobEvents);
+        if (noteEpochs)
+        {
+            KnowEpochs(jobEpochs.Select(raised => (raised.Key, raised.Value)));
+        }
+        return jobEffects;
+    }
+
+    internal void AbandonJob() => running = false;
+
+    private T Run<T>(Func<T> statement)
+    {
+        RequireRunning();
+        try
+        {
+            return statement();
+        }
+        catch (Exception e)
+        {
+            doom = Dialect.Translate(e);
+            if (doom is null)
+            {
+                doom = e;
+                throw;
+            }
+            throw doom;
+        }
+    }
+
+    private void RequireRunning()
+    {
+        if (!running)
+        {
+            throw new InvalidOperationException("A StoreTransaction is valid only while its job runs.");
+        }
+    }
+}

@@ -1,0 +1,383 @@
+using System.Data;
+using System.Data.Common;
+using System.Runtime.ExceptionServices;
+using System.Threading.Channels;
+using Dapper;
+
+namespace Hub.Storage;
+
+/// <summary>
+/// Owns one write connection on one thread. Takes whatever jobs wait, at most <see cref="GroupJobsMax"/>, runs them in one transaction,
+/// each behind a savepoint, and tells their callers after the commit. There is no timer: the next group gathers while this one commits,
+/// so groups grow with load and a lone job waits for nothing.
+/// </summary>
+internal sealed class Writer : IAsyncDisposable
+{
+    public const int GroupJobsMax = 512;
+
+    // Between attempts to open the connection, doubling from the first to the last.
+    private static readonly TimeSpan ReopenDelayMin = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan ReopenDelayMax = TimeSpan.FromSeconds(2);
+
+    // A group that is running at shutdown may finish; after this the process does not wait for the database any more.
+    private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(40);
+
+    private readonly StoreEngine engine;
+
+    private readonly StoreOptions options;
+
+    private readonly StoreClock clock;
+
+    private readonly EventSignal events;
+
+    private readonly TimeProvider time;
+
+    private readonly ILogger log;
+
+    private readonly Channel<WriteJob> queue;
+
+    private readonly CancellationTokenSource stopping = new();
+
+    private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    // Owned by the thread, as is the delay before the next attempt to open it.
+    private DbConnection? connection;
+    private TimeSpan reopenDelay;
+
+    public Writer(int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, TimeProvider time, ILogger log)
+    {
+        this.engine = engine;
+        this.options = options;
+        this.clock = clock;
+        this.events = events;
+        this.time = time;
+        this.log = log;
+        queue = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
+        // The drivers block on the disk or the socket here; a pool thread must not.
+        new Thread(RunGroups) { IsBackground = true, Name = $"hub-writer-{number}" }.Start();
+    }
+
+    public int QueuedJobs => queue.Reader.Count;
+
+    /// <summary>Waits for a slot in the queue, which is how load is felt, and then for the commit.</summary>
+    public async Task<T> WriteAsync<T>(WriteJob<T> job, CancellationToken ct)
+    {
+        ct.ThrowIfCancellationRequested();
+        using var registration = ct.UnsafeRegister(static (state, token) => ((WriteJob)state!).TryCancel(token), job);
+        try
+        {
+            await queue.Writer.WriteAsync(job, ct);
+        }
+        catch (ChannelClosedException e)
+        {
+            throw new StoreUnavailableException("The store is closing.", e);
+        }
+        return await job.Told;
+    }
+
+    /// <summary>What was queued is still written.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        queue.Writer.TryComplete();
+        await stopping.CancelAsync();
+        try
+        {
+            await ended.Task.WaitAsync(StopTimeout, time);
+        }
+        catch (TimeoutException)
+        {
+            StoreLog.WriterStuck(log, StopTimeout);
+            return; // The thread may still use what would be disposed.
+        }
+        stopping.Dispose();
+    }
+
+    private void RunGroups()
+    {
+        var group = new List<WriteJob>(GroupJobsMax);
+        try
+        {
+            while (queue.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
+            {
+                group.Clear();
+                while (group.Count < GroupJobsMax && queue.Reader.TryRead(out var job))
+                {
+                    if (job.TryStart())
+                    {
+                        group.Add(job);
+                    }
+                }
+                if (group.Count > 0)
+                {
+                    RunGroup([.. group]);
+                }
+            }
+            CloseConnection();
+            ended.SetResult();
+        }
+        catch (Exception e)
+        {
+            // Only a bug in this class comes here. Callers must not wait for a thread that is gone.
+            StoreLog.WriterDied(log, e);
+            queue.Writer.TryComplete(e);
+            FailAll([.. group], e);
+            while (queue.Reader.TryRead(out var job))
+            {
+                job.Fail(new StoreUnavailableException("The writer has ended.", e));
+            }
+            ended.SetResult();
+        }
+    }
+
+    /// <summary>Commits the jobs; those of a group that cannot commit are halved until the culprit stands alone and bears the failure.</summary>
+    private void RunGroup(ReadOnlySpan<WriteJob> jobs)
+    {
+        switch (TryCommit(jobs))
+        {
+            case null:
+                return;
+            case StoreUnavailableException unavailable:
+                StoreLog.GroupUnavailable(log, jobs.Length, unavailable);
+                CloseConnection();
+                FailAll(jobs, unavailable);
+                return;
+            case var failure when jobs.Length == 1 || !options.Guards.PoisonSplit:
+                FailAll(jobs, failure);
+                return;
+            case var failure:
+                StoreLog.GroupHalved(log, jobs.Length, failure);
+                RunGroup(jobs[..(jobs.Length / 2)]);
+                RunGroup(jobs[(jobs.Length / 2)..]);
+                return;
+        }
+    }
+
+    /// <summary>Null when the group has committed and its callers are told, else why nothing of it has.</summary>
+    private Exception? TryCommit(ReadOnlySpan<WriteJob> jobs)
+    {
+        IReadOnlyList<(string TeamId, long Seq)> published;
+        try
+        {
+            var open = connection ??= OpenConnection();
+            var unlocked = options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
+            using var transaction = engine.BeginWrite(open);
+            var work = new StoreTransaction(engine, open, transaction, clock.ReadMs());
+            work.KnowEpochs(options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
+            RunJobs(jobs, open, transaction, work);
+            published = WriteEvents(open, transaction, work);
+            Reach(WriteStep.BeforeCommit);
+            transaction.Commit();
+            Reach(WriteStep.AfterCommit);
+        }
+        catch (Exception e)
+        {
+            // Whatever the job or the driver made of it, without the connection it says nothing about the jobs.
+            var lost = connection is { State: not ConnectionState.Open } && e is not StoreUnavailableException;
+            return lost ? new StoreUnavailableException("The connection to the database was lost.", e) : engine.Dialect.Translate(e) ?? e;
+        }
+        Publish(jobs, published);
+        return null;
+    }
+
+    private void Publish(ReadOnlySpan<WriteJob> jobs, IReadOnlyList<(string TeamId, long Seq)> published)
+    {
+        foreach (var job in jobs)
+        {
+            RunEffects(job);
+            job.Deliver();
+        }
+        foreach (var (teamId, seq) in published)
+        {
+            events.Publish(teamId, seq);
+        }
+        if (published.Count > 0)
+        {
+            engine.AnnounceEvents();
+        }
+    }
+
+    private void RunJobs(ReadOnlySpan<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work)
+    {
+        var savepoint = false;
+        foreach (var job in jobs)
+        {
+            Reach(WriteStep.BeforeJob);
+            job.Effects = [];
+            job.Failure = work.Check(job.Fence);
+            if (job.Failure is null && options.Guards.PoisonSplit)
+            {
+                engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
+                savepoint = true;
+                RunIsolated(job, open, transaction, work);
+            }
+            else if (job.Failure is null)
+            {
+                engine.EnterScope(open, transaction, job.Scope);
+                Run(job, work);
+            }
+            Reach(WriteStep.AfterJob);
+            if (!options.Guards.AckAfterCommit)
+            {
+                job.Deliver();
+            }
+        }
+    }
+
+    private void RunIsolated(WriteJob job, DbConnection open, DbTransaction transaction, StoreTransaction work)
+    {
+        try
+        {
+            Run(job, work);
+        }
+        catch (Exception e)
+        {
+            // Whatever a job throws is its caller's; the group only has to be as it was before the job.
+            job.Failure = e;
+            try
+            {
+                StoreEngine.RollBackJob(open, transaction);
+            }
+            catch (Exception rollback)
+            {
+                StoreLog.SavepointLost(log, rollback);
+                ExceptionDispatchInfo.Throw(e); // The group fails for what the job did, and halving finds the job.
+            }
+        }
+    }
+
+    private void Run(WriteJob job, StoreTransaction work)
+    {
+        work.BeginJob();
+        try
+        {
+            job.Run(work);
+            job.Effects = work.EndJob(noteEpochs: options.Guards.EpochLock);
+        }
+        finally
+        {
+            work.AbandonJob();
+        }
+    }
+
+    /// <summary>
+    /// The stored epochs of the hosts that the jobs' fences name. Within the transaction the rows are locked against a takeover until the
+    /// commit; comparing without the lock would let an old link commit after it.
+    /// </summary>
+    private List<(string HostId, long Epoch)> ReadEpochs(DbConnection open, DbTransaction? transaction, ReadOnlySpan<WriteJob> jobs)
+    {
+        var hosts = new SortedSet<string>(StringComparer.Ordinal);
+        var scopes = new HashSet<TeamScope>();
+        foreach (var job in jobs)
+        {
+            if (job.Fence is { } fence)
+            {
+                hosts.Add(fence.HostId);
+                scopes.Add(job.Scope);
+            }
+        }
+        if (hosts.Count == 0)
+        {
+            return [];
+        }
+        var dialect = engine.Dialect;
+        var sql = $"select host_id, epoch from links where {dialect.In("host_id", "hosts")} order by host_id";
+        if (transaction is not null)
+        {
+            engine.EnterScope(open, transaction, scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv)));
+            sql += dialect.ForShare;
+        }
+        return open.Query<(string HostId, long Epoch)>(sql, new { hosts = dialect.InValue(hosts) }, transaction).AsList();
+    }
+
+    /// <summary>
+    /// Numbers the group's events per team and inserts them; returns each team's last number. The counter's row stays locked until the
+    /// commit, hence numbers are committed in order and without a gap; teams are taken in sorted order, so that two replicas cannot deadlock.
+    /// </summary>
+    private List<(string TeamId, long Seq)> WriteEvents(DbConnection open, DbTransaction transaction, StoreTransaction work)
+    {
+        if (work.Events.Count == 0)
+        {
+            return [];
+        }
+        const string nextSql = """
+            insert into team_counters(team_id, event_seq) values (@teamId, @count)
+            on conflict (team_id) do update set event_seq = team_counters.event_seq + excluded.event_seq
+            returning event_seq
+            """;
+        var teams = work.Events.GroupBy(e => e.TeamId).OrderBy(team => team.Key, StringComparer.Ordinal).ToList();
+        engine.EnterScope(open, transaction, TeamScope.Of(teams.Select(team => team.Key)));
+        var numbered = new List<NumberedEvent>(work.Events.Count);
+        var published = new List<(string, long)>(teams.Count);
+        foreach (var team in teams)
+        {
+            var count = team.Count();
+            var last = open.QuerySingle<long>(nextSql, new { teamId = team.Key, count }, transaction);
+            numbered.AddRange(team.Select((e, i) => new NumberedEvent(e, last - count + 1 + i)));
+            published.Add((team.Key, last));
+        }
+        engine.InsertEvents(open, transaction, numbered, work.NowMs);
+        return published;
+    }
+
+    private void RunEffects(WriteJob job)
+    {
+        foreach (var effect in job.Effects)
+        {
+            try
+            {
+                effect();
+            }
+            catch (Exception e)
+            {
+                // The data is committed; the other effects and the caller must still hear of it.
+                StoreLog.EffectFailed(log, e);
+            }
+        }
+    }
+
+    private void Reach(WriteStep step)
+    {
+        try
+        {
+            options.FaultInjector?.Invoke(step);
+        }
+        catch (Exception e)
+        {
+            throw new StoreUnavailableException($"The writer died at {step}.", e);
+        }
+    }
+
+    private DbConnection OpenConnection()
+    {
+        if (reopenDelay > TimeSpan.Zero)
+        {
+            // Ended early by the shutdown, which then fails what is left without waiting.
+            ((IAsyncResult)Task.Delay(reopenDelay, time, stopping.Token)).AsyncWaitHandle.WaitOne();
+        }
+        try
+        {
+            var open = engine.OpenWriter();
+            reopenDelay = TimeSpan.Zero;
+            return open;
+        }
+        catch (Exception e)
+        {
+            reopenDelay = reopenDelay == TimeSpan.Zero ? ReopenDelayMin : TimeSpan.FromTicks(Math.Min(2 * reopenDelay.Ticks, ReopenDelayMax.Ticks));
+            throw new StoreUnavailableException("The database cannot be opened.", e);
+        }
+    }
+
+    private void CloseConnection()
+    {
+        connection?.Dispose();
+        connection = null;
+    }
+
+    private static void FailAll(ReadOnlySpan<WriteJob> jobs, Exception failure)
+    {
+        foreach (var job in jobs)
+        {
+            job.Fail(failure);
+        }
+    }
+}

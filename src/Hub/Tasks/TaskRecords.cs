@@ -1,0 +1,204 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using Google.Protobuf;
+using Hub.Contracts.V1;
+using Hub.Storage;
+
+namespace Hub.Tasks;
+
+/// <summary>Where a change of a record comes from.</summary>
+internal enum RecordOrigin
+{
+    Node,
+    Cloud,
+}
+
+/// <summary>A change of a task on its way into the store.</summary>
+/// <param name="JournalId">Journal of a numbered delta, else empty.</param>
+/// <param name="Seq">Number within the journal's data lane, else 0.</param>
+/// <param name="SnapshotId">The re-sync it belongs to, else empty.</param>
+internal sealed record TaskChange(
+    string TaskId, HostTask? Body, long Version, long? BaseVersion, RecordOrigin Origin, string JournalId, long Seq, string SnapshotId = "");
+
+/// <summary>What became of a change.</summary>
+/// <param name="ConflictId">Set when both sides had changed the record: both are in the ledger.</param>
+internal readonly record struct AppliedChange(bool Changed, string? ConflictId);
+
+/// <summary>
+/// The tasks of hosts: which of two changes wins (stream-protocol.md §3), tombstones, conflicts. A body is stored as its message;
+/// what lists filter by stands in columns.
+/// </summary>
+internal sealed class TaskRecords(StoreGuards guards)
+{
+    public const string Collection = "tasks";
+
+    /// <summary>Longest id, status and similar short field, in characters.</summary>
+    public const int ShortTextMax = 200;
+
+    public const int TitleMax = 2_000;
+
+    private const string StoredSql = """
+        select version, journal_id, seq, origin, body, body_hash, deleted_at from tasks where host_id = @hostId and task_id = @taskId
+        """;
+
+    private const string UpsertSql = """
+        insert into tasks (team_id, host_id, task_id, version, journal_id, seq, origin, snapshot_id, status, body, body_hash, changed_at, deleted_at)
+        values (@teamId, @hostId, @taskId, @version, @journalId, @seq, @origin, @snapshotId, @status, @body, @bodyHash, @now, @deletedAt)
+        on conflict (host_id, task_id) do update set version = excluded.version, journal_id = excluded.journal_id, seq = excluded.seq,
+            origin = excluded.origin, snapshot_id = excluded.snapshot_id, status = excluded.status, body = excluded.body,
+            body_hash = excluded.body_hash, changed_at = excluded.changed_at, deleted_at = excluded.deleted_at
+        """;
+
+    private const string ConflictSql = """
+        insert into sync_conflicts (conflict_id, team_id, host_id, collection, record_id, base_version, stored_version, incoming_version,
+            stored_body, incoming_body, created_at)
+        values (@conflictId, @teamId, @hostId, @collection, @taskId, @baseVersion, @storedVersion, @version, @storedBody, @body, @now)
+        """;
+
+    /// <summary>Applies a change if it wins over what is stored.</summary>
+    public AppliedChange Apply(StoreTransaction tx, string teamId, string hostId, TaskChange change)
+    {
+        var stored = tx.QuerySingleOrDefault<StoredTask>(StoredSql, new { hostId, taskId = change.TaskId });
+        var body = change.Body is null ? null : Normalised(change.Body, change.TaskId);
+        var bodyHash = body is null ? "" : Convert.ToHexStringLower(SHA256.HashData(body));
+        if (stored is not null && !Wins(change, bodyHash, stored))
+        {
+            if (change.SnapshotId.Length > 0)
+            {
+                Mention(tx, hostId, change); // Older than what is stored, but the node has it: it must not be deleted as absent.
+            }
+
+            return default;
+        }
+
+        var conflictId = stored is not null && guards.BaseVersion && IsConflict(change, stored)
+            ? WriteConflict(tx, teamId, hostId, change, stored, body)
+            : null;
+        var unchanged = stored is not null && stored.BodyHash == bodyHash && stored.DeletedAt is null == body is not null;
+        tx.Execute(UpsertSql, new
+        {
+            teamId,
+            hostId,
+            taskId = change.TaskId,
+            version = unchanged && stored is not null ? Math.Max(stored.Version, change.Version) : change.Version,
+            // A change on the cloud side keeps the node's position: only the node's own numbers order its deltas.
+            journalId = change.Origin == RecordOrigin.Cloud && stored is not null ? stored.JournalId : change.JournalId,
+            seq = change.Origin == RecordOrigin.Cloud && stored is not null ? stored.Seq : change.Seq,
+            origin = OriginText(change.Origin),
+            snapshotId = change.SnapshotId,
+            status = change.Body?.Status ?? "",
+            body,
+            bodyHash,
+            now = tx.NowMs,
+            deletedAt = body is null ? tx.NowMs : (long?)null,
+        });
+        if (!unchanged)
+        {
+            var kind = body is null ? WatchKind.TaskDeleted : WatchKind.Task;
+            tx.AppendEvent(teamId, EnumText<WatchKind>.Of(kind), hostId, change.TaskId, change.Version);
+        }
+
+        return new AppliedChange(!unchanged, conflictId);
+    }
+
+    /// <summary>Deletes what a complete re-sync did not mention and nothing newer than its base wrote.</summary>
+    public void DeleteUnmentioned(StoreTransaction tx, string teamId, string hostId, string journalId, string snapshotId, long baseSeq)
+    {
+        var absent = tx.Query<string>(
+            """
+            select task_id from tasks where host_id = @hostId and deleted_at is null and snapshot_id <> @snapshotId and origin = 'node'
+                and (journal_id <> @journalId or seq <= @baseSeq)
+            """,
+            new { hostId, snapshotId, journalId, baseSeq });
+        foreach (var taskId in absent)
+        {
+            Apply(tx, teamId, hostId, new TaskChange(taskId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
+        }
+    }
+
+    /// <summary>Version of a change made now: never lower than one more than the stored.</summary>
+    public static long NextVersion(StoreTransaction tx, long storedVersion) => Math.Max(storedVersion + 1, tx.NowMs * 1000);
+
+    /// <summary>Version of a change dated by its text time: its epoch microseconds.</summary>
+    /// <returns>False if the text is no ISO 8601 time.</returns>
+    public static bool TryReadVersion(string updatedAt, out long version)
+    {
+        var read = DateTimeOffset.TryParse(
+            updatedAt, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var at);
+        version = read ? (at - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond : 0;
+        return read;
+    }
+
+    public static HostTask ToTask(byte[] body, long version)
+    {
+        var task = HostTask.Parser.ParseFrom(body);
+        task.Version = version;
+        return task;
+    }
+
+    private static bool Wins(TaskChange change, string bodyHash, StoredTask stored)
+    {
+        if (change.JournalId.Length > 0 && change.JournalId == stored.JournalId)
+        {
+            // Within one journal its numbers order the changes, whatever the versions say. A snapshot speaks for all up to its base.
+            return change.SnapshotId.Length > 0 ? change.Seq >= stored.Seq : change.Seq > stored.Seq;
+        }
+
+        if (change.SnapshotId.Length > 0 && change.JournalId != stored.JournalId)
+        {
+            return true; // The snapshot of a new journal replaces regardless.
+        }
+
+        return change.Version > stored.Version || (change.Version == stored.Version && bodyHash != stored.BodyHash);
+    }
+
+    private static bool IsConflict(TaskChange change, StoredTask stored) =>
+        change.Origin == RecordOrigin.Node && change.BaseVersion is { } known && known != stored.Version
+        && stored.Origin == OriginText(RecordOrigin.Cloud);
+
+    private static string WriteConflict(StoreTransaction tx, string teamId, string hostId, TaskChange change, StoredTask stored, byte[]? body)
+    {
+        var conflictId = EntityId.New("conflict", tx.NowMs);
+        tx.Execute(ConflictSql, new
+        {
+            conflictId,
+            teamId,
+            hostId,
+            collection = Collection,
+            taskId = change.TaskId,
+            baseVersion = change.BaseVersion ?? 0,
+            storedVersion = stored.Version,
+            version = change.Version,
+            storedBody = stored.Body,
+            body,
+            now = tx.NowMs,
+        });
+        return conflictId;
+    }
+
+    private static void Mention(StoreTransaction tx, string hostId, TaskChange change) =>
+        tx.Execute(
+            "update tasks set snapshot_id = @SnapshotId where host_id = @hostId and task_id = @TaskId",
+            new { hostId, change.SnapshotId, change.TaskId });
+
+    private static byte[] Normalised(HostTask task, string taskId)
+    {
+        var clean = task.Clone();
+        clean.Id = taskId;
+        clean.Version = 0; // The row has it.
+        return clean.ToByteArray();
+    }
+
+    private static string OriginText(RecordOrigin origin) => origin == RecordOrigin.Node ? "node" : "cloud";
+
+    internal sealed record StoredTask
+    {
+        public long Version { get; init; }
+        public required string JournalId { get; init; }
+        public long Seq { get; init; }
+        public required string Origin { get; init; }
+        public byte[]? Body { get; init; }
+        public required string BodyHash { get; init; }
+        public long? DeletedAt { get; init; }
+    }
+}

@@ -1,0 +1,254 @@
+using System.Globalization;
+using Hub.Chat;
+using Hub.Commands;
+using Hub.Contracts.V1;
+using Hub.Errors;
+using Hub.Hosts;
+using Hub.Storage;
+using Hub.Tasks;
+
+namespace Hub.Watch;
+
+/// <summary>What one watch asks for.</summary>
+internal sealed record WatchFilter(string TeamId, IReadOnlySet<string> HostIds, IReadOnlySet<WatchKind> Kinds)
+{
+    public bool Wants(WatchKind kind, string hostId) =>
+        (Kinds.Count == 0 || Kinds.Contains(kind)) && (HostIds.Count == 0 || HostIds.Contains(hostId));
+}
+
+/// <summary>
+/// Reads what a watch shows: snapshot and tail (architecture.md D8). Events hold ids only, so a page of the tail reads each record as it is
+/// now; a record that changed twice is shown twice in its latest form, and none can be missed, because commit order is number order.
+/// </summary>
+internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard progress)
+{
+    public const int PageMax = 500;
+
+    /// <summary>Chat messages of a snapshot, the latest of each team.</summary>
+    private const int SnapshotChatMax = 200;
+
+    private const string CounterSql = "select event_seq from team_counters where team_id = @teamId";
+    private const string OldestSql = "select min(seq) from events where team_id = @teamId";
+
+    private const string TailSql = """
+        select seq, kind, host_id, entity_id, version, at from events where team_id = @teamId and seq > @after order by seq limit @limit
+        """;
+
+    private const string HostsSql = HostRow.SelectSql + "\nand h.team_id = @teamId and h.host_id > @after order by h.host_id limit @limit";
+
+    private const string TasksSql = """
+        select host_id, task_id, version, body from tasks
+        where team_id = @teamId and deleted_at is null and (host_id, task_id) > (@afterHost, @afterTask) order by host_id, task_id limit @limit
+        """;
+
+    private const string OpenCommandsSql = $"""
+        select {CommandRow.Columns} from commands c
+        where c.team_id = @teamId and c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') and c.command_id > @after
+        order by c.command_id limit @limit
+        """;
+
+    private const string LatestChatSql = """
+        select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages
+        where team_id = @teamId order by sent_at desc, message_id desc limit @limit
+        """;
+
+    /// <summary>The team's latest event number.</summary>
+    public Task<long> LatestAsync(string teamId, CancellationToken cancellation) =>
+        store.ReadAsync(
+            TeamScope.Of(teamId),
+            async reader => await reader.QuerySingleOrDefaultAsync<long?>(CounterSql, new { teamId }) ?? 0,
+            cancellation);
+
+    /// <summary>Whether the tail after a number is still complete.</summary>
+    public Task<bool> HoldsAsync(string teamId, long after, CancellationToken cancellation) =>
+        store.ReadAsync(
+            TeamScope.Of(teamId),
+            async reader =>
+            {
+                var latest = await reader.QuerySingleOrDefaultAsync<long?>(CounterSql, new { teamId }) ?? 0;
+                var oldest = await reader.QuerySingleOrDefaultAsync<long?>(OldestSql, new { teamId });
+                return after <= latest && (after == latest || (oldest is { } first && after + 1 >= first));
+            },
+            cancellation);
+
+    /// <summary>Everything as it is now, page by page. What changes meanwhile comes again in the tail.</summary>
+    public async IAsyncEnumerable<WatchResponse> SnapshotAsync(
+        WatchFilter filter, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var teamId = filter.TeamId;
+        var scope = TeamScope.Of(teamId);
+        for (var after = ""; ;)
+        {
+            var rows = await store.ReadAsync(scope, reader => reader.QueryAsync<HostRow>(HostsSql, new { teamId, after, limit = PageMax }), cancellation);
+            foreach (var row in rows.Where(row => filter.Wants(WatchKind.Host, row.HostId)))
+            {
+                yield return Show(row);
+            }
+
+            if (rows.Count < PageMax)
+            {
+                break;
+            }
+
+            after = rows[^1].HostId;
+        }
+
+        for (var (afterHost, afterTask) = ("", ""); ;)
+        {
+            var rows = await store.ReadAsync(
+                scope, reader => reader.QueryAsync<TaskRow>(TasksSql, new { teamId, afterHost, afterTask, limit = PageMax }), cancellation);
+            foreach (var row in rows.Where(row => filter.Wants(WatchKind.Task, row.HostId)))
+            {
+                yield return Show(row);
+            }
+
+            if (rows.Count < PageMax)
+            {
+                break;
+            }
+
+            (afterHost, afterTask) = (rows[^1].HostId, rows[^1].TaskId);
+        }
+
+        for (var after = ""; ;)
+        {
+            var rows = await store.ReadAsync(
+                scope, reader => reader.QueryAsync<CommandRow>(OpenCommandsSql, new { teamId, after, limit = PageMax }), cancellation);
+            foreach (var row in rows.Where(row => filter.Wants(WatchKind.Command, row.HostId)))
+            {
+                yield return Show(row);
+            }
+
+            if (rows.Count < PageMax)
+            {
+                break;
+            }
+
+            after = rows[^1].CommandId;
+        }
+
+        var messages = await store.ReadAsync(
+            scope, reader => reader.QueryAsync<ChatRow>(LatestChatSql, new { teamId, limit = SnapshotChatMax }), cancellation);
+        foreach (var row in messages.Reverse().Where(row => filter.Wants(WatchKind.Chat, row.HostId)))
+        {
+            yield return Show(row);
+        }
+    }
+
+    /// <summary>The next page of the tail, and the number it ends at.</summary>
+    public Task<(IReadOnlyList<WatchResponse> Events, long LastSeq, bool More)> TailAsync(
+        WatchFilter filter, long after, CancellationToken cancellation) =>
+        store.ReadAsync(
+            TeamScope.Of(filter.TeamId),
+            async reader =>
+            {
+                var events = await reader.QueryAsync<EventRow>(TailSql, new { teamId = filter.TeamId, after, limit = PageMax });
+                if (events.Count == 0)
+                {
+                    return ((IReadOnlyList<WatchResponse>)[], after, false);
+                }
+
+                var wanted = events.Where(row => filter.Wants(row.KindValue, row.HostId ?? "")).ToArray();
+                var bodies = await BodiesAsync(reader, filter.TeamId, wanted);
+                List<WatchResponse> shown = new(wanted.Length);
+                foreach (var row in wanted)
+                {
+                    var response = bodies.TryGetValue((row.KindValue, row.HostId ?? "", row.EntityId), out var body) ? body.Clone() : new WatchResponse();
+                    response.Kind = row.KindValue;
+                    response.Cursor = CursorOf(filter.TeamId, row.Seq);
+                    response.HostId = row.HostId ?? "";
+                    response.EntityId = row.EntityId;
+                    response.Version = row.Version;
+                    response.At = EpochMs.ToTimestamp(row.At);
+                    shown.Add(response);
+                }
+
+                return ((IReadOnlyList<WatchResponse>)shown, events[^1].Seq, events.Count == PageMax);
+            },
+            cancellation);
+
+    public static string CursorOf(string teamId, long seq) => $"{teamId}.{seq.ToString(CultureInfo.InvariantCulture)}";
+
+    /// <exception cref="HubException">CURSOR_INVALID.</exception>
+    public static long ReadCursor(string teamId, string cursor)
+    {
+        var dot = cursor.LastIndexOf('.');
+        return dot > 0 && cursor[..dot] == teamId && long.TryParse(cursor.AsSpan(dot + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var seq)
+            ? seq
+            : throw new HubException(ErrorReason.CursorInvalid, "The cursor is not of this team; start again without one.");
+    }
+
+    private async Task<Dictionary<(WatchKind, string, string), WatchResponse>> BodiesAsync(
+        StoreReader reader, string teamId, IReadOnlyList<EventRow> events)
+    {
+        var bodies = new Dictionary<(WatchKind, string, string), WatchResponse>();
+        foreach (var kind in events.GroupBy(row => row.KindValue))
+        {
+            var ids = reader.Dialect.InValue(kind.Select(row => row.EntityId).Distinct());
+            IEnumerable<WatchResponse> found = kind.Key switch
+            {
+                WatchKind.Host => (await reader.QueryAsync<HostRow>(
+                    $"{HostRow.SelectSql} and h.team_id = @teamId and {reader.Dialect.In("h.host_id", "ids")}", new { teamId, ids })).Select(Show),
+                WatchKind.Task => (await reader.QueryAsync<TaskRow>(
+                    $"""
+                    select host_id, task_id, version, body from tasks
+                    where team_id = @teamId and deleted_at is null and {reader.Dialect.In("task_id", "ids")}
+                    """,
+                    new { teamId, ids })).Select(Show),
+                WatchKind.Command => (await reader.QueryAsync<CommandRow>(
+                    $"select {CommandRow.Columns} from commands c where c.team_id = @teamId and {reader.Dialect.In("c.command_id", "ids")}",
+                    new { teamId, ids })).Select(Show),
+                WatchKind.Chat => (await reader.QueryAsync<ChatRow>(
+                    $"""
+                    select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages
+                    where team_id = @teamId and {reader.Dialect.In("message_id", "ids")}
+                    """,
+                    new { teamId, ids })).Select(Show),
+                _ => [],
+            };
+            foreach (var body in found)
+            {
+                bodies[(kind.Key, body.HostId, body.EntityId)] = body;
+            }
+        }
+
+        return bodies;
+    }
+
+    private WatchResponse Show(HostRow row) =>
+        new() { Kind = WatchKind.Host, HostId = row.HostId, EntityId = row.HostId, Host = presence.Overlay(row).ToHost() };
+
+    private WatchResponse Show(CommandRow row) =>
+        new() { Kind = WatchKind.Command, HostId = row.HostId, EntityId = row.CommandId, Command = progress.Overlay(row.ToCommand()) };
+
+    private static WatchResponse Show(TaskRow row) => new()
+    {
+        Kind = WatchKind.Task,
+        HostId = row.HostId,
+        EntityId = row.TaskId,
+        Version = row.Version,
+        Task = TaskRecords.ToTask(row.Body, row.Version),
+    };
+
+    private static WatchResponse Show(ChatRow row) =>
+        new() { Kind = WatchKind.Chat, HostId = row.HostId, EntityId = row.MessageId, Chat = ChatLog.ToMessage(row) };
+
+    private sealed record EventRow
+    {
+        public long Seq { get; init; }
+        public required string Kind { get; init; }
+        public string? HostId { get; init; }
+        public required string EntityId { get; init; }
+        public long Version { get; init; }
+        public long At { get; init; }
+
+        public WatchKind KindValue => EnumText<WatchKind>.Parse(Kind);
+    }
+
+    private sealed record TaskRow(string HostId, string TaskId, long Version, byte[] Body);
+
+    private sealed record ChatRow : ChatLog.MessageRow
+    {
+        public required string HostId { get; init; }
+    }
+}

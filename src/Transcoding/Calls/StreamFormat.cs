@@ -1,0 +1,104 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Google.Protobuf;
+using Hub.Transcoding.Errors;
+using Hub.Transcoding.Json;
+using Hub.Transcoding.Routes;
+
+namespace Hub.Transcoding.Calls;
+
+/// <summary>How the messages of a server stream are told apart on the wire.</summary>
+internal abstract class StreamFormat(RestBinding binding)
+{
+    protected RestBinding Binding { get; } = binding;
+
+    public abstract string ContentType { get; }
+
+    /// <summary>What keeps an idle connection alive without meaning anything; empty where the format has no such thing.</summary>
+    public abstract ReadOnlySpan<byte> Heartbeat { get; }
+
+    public abstract void WriteMessage(IMessage message, PooledBuffer output);
+
+    public abstract void WriteError(RestError error, PooledBuffer output);
+
+    protected void WriteJson(RestError error, PooledBuffer output)
+    {
+        using var writer = new Utf8JsonWriter(output, JsonCodec.WriterOptions);
+        error.Write(writer, Binding.Surface.ErrorShape);
+    }
+}
+
+/// <summary>One JSON text per line.</summary>
+internal sealed class JsonLinesFormat(RestBinding binding) : StreamFormat(binding)
+{
+    public override string ContentType => "application/x-ndjson";
+
+    public override ReadOnlySpan<byte> Heartbeat => [];
+
+    public override void WriteMessage(IMessage message, PooledBuffer output)
+    {
+        Binding.WriteMessage(message, output);
+        output.Write("\n"u8);
+    }
+
+    public override void WriteError(RestError error, PooledBuffer output)
+    {
+        WriteJson(error, output);
+        output.Write("\n"u8);
+    }
+}
+
+/// <summary>Server-sent events: id and name from the fields that the contract names, the message as data.</summary>
+internal sealed class ServerSentEventsFormat(RestBinding binding) : StreamFormat(binding)
+{
+    public override string ContentType => "text/event-stream";
+
+    public override ReadOnlySpan<byte> Heartbeat => ":\n\n"u8;
+
+    public override void WriteMessage(IMessage message, PooledBuffer output)
+    {
+        WriteLine("id: "u8, Text(Binding.EventId, message), output);
+        WriteLine("event: "u8, Text(Binding.EventName, message), output);
+        output.Write("data: "u8); // JSON escapes line ends, so one line is always enough.
+        Binding.WriteMessage(message, output);
+        output.Write("\n\n"u8);
+    }
+
+    public override void WriteError(RestError error, PooledBuffer output)
+    {
+        output.Write("event: error\ndata: "u8);
+        WriteJson(error, output);
+        output.Write("\n\n"u8);
+    }
+
+    // An empty id would make the browser forget the last one, so empty texts are left out.
+    private static void WriteLine(ReadOnlySpan<byte> name, string text, PooledBuffer output)
+    {
+        if (text.Length > 0)
+        {
+            output.Write(name);
+            Encoding.UTF8.GetBytes(text.ReplaceLineEndings(" ").Replace('\0', '\u2400'), output);
+            output.Write("\n"u8);
+        }
+    }
+
+    private string Text(FieldPath? field, IMessage message) => field?.Value(message) switch
+    {
+        null => "",
+        string text => text,
+        Enum value => EnumText(field, value),
+        bool flag => flag ? "true" : "false",
+        IFormattable value => value.ToString(null, CultureInfo.InvariantCulture),
+        _ => "",
+    };
+
+    private string EnumText(FieldPath field, Enum value)
+    {
+        var number = Convert.ToInt32(value, CultureInfo.InvariantCulture);
+        var known = field.Field.Descriptor.EnumType.FindValueByNumber(number);
+        return known is null ? number.ToString(CultureInfo.InvariantCulture)
+            : Binding.Surface.Options.ShortEnumValues ? EnumNames.Short(known) : known.Name;
+    }
+}

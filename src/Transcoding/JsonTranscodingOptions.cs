@@ -1,0 +1,22 @@
+using Google.Protobuf.Reflection;
+
+namespace Hub.Transcoding;
+
+/// <summary>Options of REST transcoding.</summary>
+public sealed class JsonTranscodingOptions
+{
+    /// <summary>Default of <see cref="RequestBytesMax"/>: 1 MiB.</summary>
+    public const long DefaultRequestBytesMax = 1024 * 1024;
+
+    /// <summary>Largest request body in bytes; larger ones get 413. A method's <c>rest.request_bytes_max</c> wins. Default 1 MiB.</summary>
+    public long RequestBytesMax { get; set; } = DefaultRequestBytesMax;
+
+    /// <summary>The messages that may travel in a google.protobuf.Any. Default none.</summary>
+    public TypeRegistry TypeRegistry { get; set; } = TypeRegistry.Empty;
+
+    /// <summary>
+    /// The enum of error reasons. A google.rpc.ErrorInfo with reason <c>HOST_NOT_FOUND</c> gets the HTTP status that the value
+    /// <c>ERROR_REASON_HOST_NOT_FOUND</c> carries in its option <c>hub.options.v1.error_status</c>. Default none: the gRPC status alone decides.
+    /// </summary>
+    public EnumDescriptor? ErrorReasons { get; set; }
+}

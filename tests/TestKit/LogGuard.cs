@@ -1,0 +1,70 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+
+namespace Hub.TestKit;
+
+/// <summary>
+/// Records what is logged and, when disposed, fails if there was an Error whose event name the test had not announced.
+/// It is a factory for code that takes one and a provider for hosts.
+/// </summary>
+public sealed class LogGuard : ILoggerFactory, ILoggerProvider
+{
+    // The latest entries; a chatty test keeps its memory.
+    private const int EntriesMax = 10_000;
+
+    private readonly ConcurrentQueue<LogEntry> entries = new();
+
+    private readonly ConcurrentQueue<LogEntry> unannounced = new();
+
+    private readonly ConcurrentDictionary<string, bool> announced = new(StringComparer.Ordinal);
+
+    public IReadOnlyCollection<LogEntry> Entries => entries;
+
+    /// <summary>Errors of this event name are part of the test.</summary>
+    public void Announce(string eventName) => announced[eventName] = true;
+
+    public ILogger CreateLogger(string categoryName) => new GuardedLogger(this, categoryName);
+
+    public void AddProvider(ILoggerProvider provider) => throw new NotSupportedException("The guard is the only provider.");
+
+    public void Dispose()
+    {
+        if (unannounced.TryPeek(out var entry))
+        {
+            throw new InvalidOperationException(
+                $"{unannounced.Count} unannounced errors were logged, first {entry.Category} {entry.EventName}: {entry.Message}", entry.Exception);
+        }
+    }
+
+    private void Record(LogEntry entry)
+    {
+        entries.Enqueue(entry);
+        if (entries.Count > EntriesMax)
+        {
+            entries.TryDequeue(out _);
+        }
+        if (entry.Level >= LogLevel.Error && !announced.ContainsKey(entry.EventName))
+        {
+            unannounced.Enqueue(entry);
+        }
+    }
+
+    private sealed class GuardedLogger(LogGuard guard, string category) : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Debug;
+
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (IsEnabled(logLevel))
+            {
+                guard.Record(new LogEntry(logLevel, category, eventId.Name ?? "", formatter(state, exception), exception));
+            }
+        }
+    }
+}
+
+public sealed record LogEntry(LogLevel Level, string Category, string EventName, string Message, Exception? Exception);

@@ -1,0 +1,160 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Npgsql;
+
+namespace Hub.TestKit;
+
+/// <summary>
+/// A private PostgreSQL on 127.0.0.1 from the installed binaries, thrown away at the end. Commits are not forced to disk (fsync=off), but
+/// they are otherwise complete (synchronous_commit=on), so a killed server process loses nothing that was acknowledged.
+/// </summary>
+public sealed class PostgresServer : IAsyncDisposable
+{
+    private const string InstallHint = "PostgreSQL is not installed: apt-get install -y --no-install-recommends postgresql";
+
+    // Another process may take the free port between our look and the server's bind.
+    private const int StartAttemptsMax = 5;
+
+    private static readonly Lazy<Task<PostgresServer>> shared = new(StartSharedAsync);
+
+    private readonly string binaries;
+
+    private readonly string directory;
+
+    // Whom the server runs as, which may not be root; null = as we are.
+    private readonly string? user;
+
+    private int port;
+
+    private int databases;
+
+    private PostgresServer(string binaries, string directory, string? user)
+    {
+        this.binaries = binaries;
+        this.directory = directory;
+        this.user = user;
+    }
+
+    /// <summary>The one of this test process, started at first use and stopped at process end. Tests that stop a server start their own.</summary>
+    public static Task<PostgresServer> SharedAsync() => shared.Value;
+
+    public string ConnectionString(string database) => $"Host=127.0.0.1;Port={port};Username=hub;Database={database};Include Error Detail=true";
+
+    public static async Task<PostgresServer> StartNewAsync()
+    {
+        var binaries = Directory.Exists("/usr/lib/postgresql")
+            ? Directory.GetDirectories("/usr/lib/postgresql")
+                .OrderByDescending(d => int.TryParse(Path.GetFileName(d), CultureInfo.InvariantCulture, out var version) ? version : 0)
+                .Select(d => Path.Combine(d, "bin"))
+                .FirstOrDefault(d => File.Exists(Path.Combine(d, "initdb")))
+            : null;
+        if (binaries is null)
+        {
+            throw new InvalidOperationException(InstallHint);
+        }
+        var directory = Directory.CreateTempSubdirectory("hub-postgres-").FullName;
+        string? user = null;
+        if (Environment.UserName == "root")
+        {
+            user = await TryRunAsync("id", ["-u", "postgres"]) ? "postgres" : "nobody";
+            await RunAsync("chown", [user, directory]);
+        }
+        var server = new PostgresServer(binaries, directory, user);
+        await server.RunToolAsync(
+            "initdb", "-D", server.Data, "-U", "hub", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions");
+        for (var attempt = 1; ; attempt++)
+        {
+            server.port = FreePort();
+            try
+            {
+                await server.StartAsync();
+                return server;
+            }
+            catch (InvalidOperationException) when (attempt < StartAttemptsMax)
+            {
+            }
+        }
+    }
+
+    /// <summary>A new empty database; returns its connection string.</summary>
+    public async Task<string> CreateDatabaseAsync()
+    {
+        var name = $"hub_{Interlocked.Increment(ref databases)}";
+        await using var connection = new NpgsqlConnection(ConnectionString("postgres"));
+        await connection.OpenAsync();
+        await using var create = new NpgsqlCommand($"create database {name} template template0 strategy file_copy", connection);
+        await create.ExecuteNonQueryAsync();
+        return ConnectionString(name);
+    }
+
+    /// <summary>Starts again on the same port, after <see cref="KillAsync"/> or <see cref="StopAsync"/>.</summary>
+    public Task StartAsync() => RunToolAsync(
+        "pg_ctl", "-D", Data, "-l", Path.Combine(directory, "server.log"), "-w", "-t", "30", "start", "-o",
+        $"-c listen_addresses=127.0.0.1 -c port={port} -k {directory} -c fsync=off -c full_page_writes=off -c synchronous_commit=on -c max_connections=200");
+
+    /// <summary>Ends all sessions and shuts down in order.</summary>
+    public Task StopAsync() => RunToolAsync("pg_ctl", "-D", Data, "-w", "-t", "30", "stop", "-m", "fast");
+
+    /// <summary>Ends all processes at once, as a crash does; the next start recovers.</summary>
+    public Task KillAsync() => RunToolAsync("pg_ctl", "-D", Data, "-w", "-t", "30", "stop", "-m", "immediate");
+
+    public async ValueTask DisposeAsync()
+    {
+        if (File.Exists(Path.Combine(Data, "postmaster.pid")))
+        {
+            await KillAsync();
+        }
+        Directory.Delete(directory, recursive: true);
+    }
+
+    private string Data => Path.Combine(directory, "data");
+
+    private static async Task<PostgresServer> StartSharedAsync()
+    {
+        var server = await StartNewAsync();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => server.DisposeAsync().AsTask().Wait(WithinExtensions.DefaultLimit);
+        return server;
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private Task RunToolAsync(string tool, params string[] arguments)
+    {
+        var path = Path.Combine(binaries, tool);
+        return user is null
+            ? RunAsync(path, arguments)
+            : RunAsync("setpriv", ["--reuid", user, "--regid", user == "nobody" ? "nogroup" : user, "--clear-groups", "env", $"HOME={directory}", path, .. arguments]);
+    }
+
+    private static async Task<bool> TryRunAsync(string program, string[] arguments) => (await RunProcessAsync(program, arguments)).ExitCode == 0;
+
+    private static async Task RunAsync(string program, string[] arguments)
+    {
+        var (exitCode, output) = await RunProcessAsync(program, arguments);
+        if (exitCode != 0)
+        {
+            throw new InvalidOperationException($"{program} {string.Join(' ', arguments)} ended with {exitCode}: {output}");
+        }
+    }
+
+    private static async Task<(int ExitCode, string Output)> RunProcessAsync(string program, string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = "/", // One that every user may enter.
+        })!;
+        var output = process.StandardOutput.ReadToEndAsync();
+        var errors = process.StandardError.ReadToEndAsync();
+        await process.WaitForExitAsync().Within(TimeSpan.FromMinutes(1));
+        return (process.ExitCode, await output + await errors);
+    }
+}

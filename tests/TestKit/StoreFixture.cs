@@ -1,0 +1,74 @@
+using System.Data.Common;
+using Hub.Storage;
+using Microsoft.Data.Sqlite;
+using Npgsql;
+
+namespace Hub.TestKit;
+
+/// <summary>
+/// Databases of one engine for one test class. A class that runs on both engines is abstract with a fixture parameter and has one sealed
+/// heir per engine, which names its fixture by <c>IClassFixture</c>.
+/// </summary>
+public abstract class StoreFixture : IAsyncDisposable
+{
+    public LogGuard Logs { get; } = new();
+
+    /// <summary>Options for a new, empty database.</summary>
+    internal abstract Task<StoreOptions> CreateDatabaseAsync();
+
+    /// <summary>A connection beside the store, which sees what is committed.</summary>
+    internal abstract DbConnection Connect(StoreOptions options);
+
+    internal Task<Store> OpenAsync(StoreOptions options, TimeProvider? time = null) =>
+        Store.OpenAsync(options, time ?? TimeProvider.System, Logs, CancellationToken.None).Within();
+
+    public virtual ValueTask DisposeAsync()
+    {
+        GC.SuppressFinalize(this);
+        Logs.Dispose();
+        return ValueTask.CompletedTask;
+    }
+}
+
+public sealed class SqliteStoreFixture : StoreFixture
+{
+    private readonly string directory = Directory.CreateTempSubdirectory("hub-sqlite-").FullName;
+
+    private int databases;
+
+    internal override Task<StoreOptions> CreateDatabaseAsync() => Task.FromResult(new StoreOptions
+    {
+        Backend = StoreBackend.Sqlite,
+        SqlitePath = Path.Combine(directory, $"{Interlocked.Increment(ref databases)}.db"),
+    });
+
+    internal override DbConnection Connect(StoreOptions options)
+    {
+        SqliteLibrary.Load();
+        var connection = new SqliteConnection($"Data Source={options.SqlitePath};Pooling=False;Default Timeout=5");
+        connection.Open();
+        return connection;
+    }
+
+    public override ValueTask DisposeAsync()
+    {
+        Directory.Delete(directory, recursive: true);
+        return base.DisposeAsync();
+    }
+}
+
+public sealed class PostgresStoreFixture : StoreFixture
+{
+    internal override async Task<StoreOptions> CreateDatabaseAsync() => new()
+    {
+        Backend = StoreBackend.Postgres,
+        ConnectionString = await (await PostgresServer.SharedAsync()).CreateDatabaseAsync(),
+    };
+
+    internal override DbConnection Connect(StoreOptions options)
+    {
+        var connection = new NpgsqlConnection(options.ConnectionString + ";Pooling=false");
+        connection.Open();
+        return connection;
+    }
+}
