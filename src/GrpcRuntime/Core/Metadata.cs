@@ -193,7 +193,20 @@ public sealed class Metadata : IList<Metadata.Entry>
         public override string ToString() =>
             IsBinary ? $"[Entry: key={Key}, valueBytes={Convert.ToBase64String(_bytes!)}]" : $"[Entry: key={Key}, value={_text}]";
 
-        internal static Entry FromWire(string key, string text) => new(key, text, null);
+        /// <summary>Takes text of the peer; what could not be sent on as a header becomes '?'.</summary>
+        internal static Entry FromWire(string key, string text)
+        {
+            var sendable = text.AsSpan().IndexOfAnyExceptInRange(' ', '~') < 0
+                ? text
+                : string.Create(text.Length, text, static (span, source) =>
+                {
+                    for (var i = 0; i < span.Length; i++)
+                    {
+                        span[i] = source[i] is >= ' ' and <= '~' ? source[i] : '?';
+                    }
+                });
+            return new Entry(key, sendable, null);
+        }
 
         internal static Entry FromWire(string key, byte[] bytes) => new(key, null, bytes);
 

@@ -191,7 +191,8 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
         var plain = new ArrayBufferWriter<byte>();
         try
         {
-            using var gzip = new GZipStream(PipeReader.Create(_payload).AsStream(), CompressionMode.Decompress);
+            using var packed = new MemoryStream(_payload.ToArray());
+            using var gzip = new GZipStream(packed, CompressionMode.Decompress);
             while (true)
             {
                 var read = gzip.Read(plain.GetSpan(4096));

@@ -7,6 +7,7 @@ using System.Text;
 using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
 using Grpc.Framing;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
@@ -81,6 +82,12 @@ internal abstract class ServerCall : ServerCallContext
     protected override WriteOptions? WriteOptionsCore { get; set; }
 
     protected override AuthContext AuthContextCore => _authContext ??= ReadAuthContext(HttpContext.Connection.ClientCertificate);
+
+    /// <summary>
+    /// Whether reading failed because of the client or its connection. The read may fail a moment before RequestAborted fires, so that
+    /// token alone does not tell.
+    /// </summary>
+    protected static bool IsInputFailure(Exception exception) => exception is IOException or ConnectionAbortedException;
 
     /// <summary>Runs the call to its end. Never throws.</summary>
     public async Task RunAsync()
@@ -255,11 +262,7 @@ internal abstract class ServerCall : ServerCallContext
             case RpcException refusal:
                 ServerLog.CallRefused(_services.Logger, MethodCore, refusal.StatusCode, refusal.Status.DebugException);
                 _status = refusal.Status;
-                foreach (var entry in refusal.Trailers)
-                {
-                    ResponseTrailersCore.Add(entry);
-                }
-
+                AddTrailers(refusal.Trailers);
                 break;
             case var _ when InputFailed || HttpContext.RequestAborted.IsCancellationRequested:
                 _status = Status.DefaultCancelled;
@@ -271,6 +274,20 @@ internal abstract class ServerCall : ServerCallContext
                     : "Exception was thrown by handler.";
                 _status = new Status(StatusCode.Unknown, text, exception);
                 break;
+        }
+    }
+
+    private void AddTrailers(Metadata trailers)
+    {
+        // Handlers may have put the call's own trailers into the exception.
+        if (ReferenceEquals(trailers, _responseTrailers))
+        {
+            return;
+        }
+
+        foreach (var entry in trailers)
+        {
+            ResponseTrailersCore.Add(entry);
         }
     }
 
@@ -321,7 +338,7 @@ internal abstract class ServerCall : ServerCallContext
             ServerLog.CallCancelled(_services.Logger, MethodCore);
         }
 
-        HttpContext.Request.BodyReader.CancelPendingRead();
+        // The reset has also ended a read the handler may be waiting in.
         deadline.Cancel();
         try
         {
@@ -443,7 +460,7 @@ internal sealed class ServerCall<TRequest, TResponse>(
         {
             return await Reader.ReadSingleAsync(method.RequestMarshaller, CancellationToken.None).ConfigureAwait(false);
         }
-        catch (IOException)
+        catch (Exception exception) when (IsInputFailure(exception))
         {
             InputFailed = true;
             throw;
@@ -465,7 +482,7 @@ internal sealed class ServerCall<TRequest, TResponse>(
             _current = await Reader.ReadAsync(method.RequestMarshaller, cancellationToken).ConfigureAwait(false);
             return _current is not null;
         }
-        catch (IOException)
+        catch (Exception exception) when (IsInputFailure(exception))
         {
             InputFailed = true;
             throw;
