@@ -2,6 +2,7 @@ using Google.Protobuf;
 using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
 using Hub.Transcoding.Errors;
+using Hub.Transcoding.Routes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
@@ -22,7 +23,7 @@ internal sealed class ServerStreamingRestCall<TService, TRequest, TResponse>(
         var request = await Binding.Request.BindAsync(http);
         if (Binding.LastEventId is { } field)
         {
-            Binding.Request.BindHeader(http, field, "Last-Event-ID", request);
+            RequestBinder.BindHeader(http, field, "Last-Event-ID", request);
         }
 
         StreamFormat format = AcceptsEvents(http.Request) ? new ServerSentEventsFormat(Binding) : new JsonLinesFormat(Binding);

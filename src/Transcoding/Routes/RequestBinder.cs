@@ -62,7 +62,7 @@ internal sealed class RequestBinder
     }
 
     /// <summary>Sets a field from a header. It wins over the query: a browser that comes back repeats the address it first opened.</summary>
-    public void BindHeader(HttpContext http, FieldPath field, string header, IMessage message)
+    public static void BindHeader(HttpContext http, FieldPath field, string header, IMessage message)
     {
         if (http.Request.Headers[header] is [{ Length: > 0 } value])
         {
