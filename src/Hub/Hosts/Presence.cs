@@ -34,36 +34,31 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
 
     private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
 
-    /// <summary>A heartbeat on a link.</summary>
-    public ValueTask HeardOnLinkAsync(string teamId, string hostId, TimeSpan interval, string? nodeStatus)
+    /// <summary>A link was opened: the host is ONLINE with the same commit.</summary>
+    public void LinkOpened(StoreTransaction tx, string teamId, string hostId, TimeSpan interval)
     {
-        var now = time.NowMs();
-        var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
-        HostState before;
-        lock (entry.Gate)
-        {
-            before = entry.State;
-            entry.OnLink = true;
-            entry.SuspectAfter = 1.5 * interval;
-            entry.OfflineAfter = 2.5 * interval;
-            entry.LastSeenAt = entry.LastHeartbeatAt = now;
-            entry.Say(null, nodeStatus);
-            entry.Dirty = true;
-            entry.Become(HostState.Online, HostStateReason.Link, now);
-        }
-
-        return before == HostState.Online ? ValueTask.CompletedTask : new ValueTask(WriteStateAsync(entry));
+        tx.Execute(
+            """
+            update hosts set state = 'ONLINE', state_reason = 'LINK', last_seen_at = @NowMs,
+                state_since = case when state = 'ONLINE' then state_since else @NowMs end
+            where host_id = @hostId
+            """,
+            new { hostId, tx.NowMs });
+        tx.OnCommitted(() => Hear(teamId, hostId, interval, nodeStatus: null));
     }
+
+    /// <summary>A heartbeat on a link.</summary>
+    public ValueTask HeardOnLinkAsync(string teamId, string hostId, TimeSpan interval, string? nodeStatus) =>
+        Hear(teamId, hostId, interval, nodeStatus) is { } changed ? new ValueTask(WriteStateAsync(changed)) : ValueTask.CompletedTask;
 
     /// <summary>A call from a node without a link; <paramref name="heartbeat"/> is what it said of itself, if it said anything.</summary>
     public ValueTask HeardByRestAsync(string teamId, string hostId, bool isHeartbeat, string? heartbeat)
     {
         var now = time.NowMs();
         var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
-        HostState before;
         lock (entry.Gate)
         {
-            before = entry.State;
+            var before = (entry.State, entry.Reason);
             if (!entry.OnLink)
             {
                 entry.ObservedPeriod = TimeSpan.FromMilliseconds(Math.Min(now - entry.LastSeenAt, RestOfflineAfter.TotalMilliseconds));
@@ -76,7 +71,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             entry.LastHeartbeatAt = isHeartbeat ? now : entry.LastHeartbeatAt;
             entry.Say(heartbeat, null);
             entry.Dirty = true;
-            if (entry.State == before)
+            if (before == (entry.State, entry.Reason))
             {
                 return ValueTask.CompletedTask;
             }
@@ -226,6 +221,25 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             };
             entry.Become(EnumText<HostState>.Parse(row.State), EnumText<HostStateReason>.Parse(row.StateReason), now);
             _entries.TryAdd(row.HostId, entry);
+        }
+    }
+
+    /// <returns>The entry if its state or reason is another now.</returns>
+    private Entry? Hear(string teamId, string hostId, TimeSpan interval, string? nodeStatus)
+    {
+        var now = time.NowMs();
+        var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
+        lock (entry.Gate)
+        {
+            var before = (entry.State, entry.Reason);
+            entry.OnLink = true;
+            entry.SuspectAfter = 1.5 * interval;
+            entry.OfflineAfter = 2.5 * interval;
+            entry.LastSeenAt = entry.LastHeartbeatAt = now;
+            entry.Say(null, nodeStatus);
+            entry.Dirty = true;
+            entry.Become(HostState.Online, HostStateReason.Link, now);
+            return before == (entry.State, entry.Reason) ? null : entry;
         }
     }
 
