@@ -46,8 +46,9 @@ internal sealed partial class Connector(
 
             claim = decision.ClaimFirst && options.JoinToken is not null;
             LogEnd(end, decision.Wait);
+            var waiting = Task.Delay(decision.Wait, time, leaving);
             report(new LinkState(LinkPhase.Waiting, end.ToString()!, time.GetUtcNow() + decision.Wait));
-            await Task.Delay(decision.Wait, time, leaving).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await waiting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (leaving.IsCancellationRequested)
             {
                 return "the node was shut down";

@@ -65,14 +65,9 @@ internal sealed class NodeLink(
             while (await frames.MoveNext(closing))
             {
                 silence.CancelAfter(SilenceMax);
-                var frame = frames.Current;
-                var events = session.Change(target => Receive(target, frame));
-                foreach (var next in events)
+                if (Take(frames.Current) is { } end)
                 {
-                    if (Handle(next) is { } end)
-                    {
-                        return end;
-                    }
+                    return end;
                 }
             }
 
@@ -136,16 +131,29 @@ internal sealed class NodeLink(
         }
     }
 
-    private static List<SessionEvent> Receive(NodeSession target, ConnectResponse frame)
+    // Not null when the frame ends the link.
+    private LinkEnd? Take(ConnectResponse frame)
     {
-        target.Receive(frame);
-        var events = new List<SessionEvent>();
-        while (target.TryTakeEvent(out var next))
+        LinkEnd? end = null;
+        var events = session.TakeIn(frame);
+        if (events.Count == 0)
         {
-            events.Add(next);
+            return null;
         }
 
-        return events;
+        try
+        {
+            foreach (var next in events)
+            {
+                end ??= Handle(next);
+            }
+        }
+        finally
+        {
+            session.Announced();
+        }
+
+        return end;
     }
 
     private LinkEnd? Handle(SessionEvent next)
