@@ -21,6 +21,8 @@ public sealed class RestHost : IAsyncDisposable
 {
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
 
+    public const string AllowedOrigin = "https://hub.example.com";
+
     private readonly WebApplication _app;
 
     private RestHost(WebApplication app, IReadOnlyList<string> addresses, FleetBackend backend, HeldTimer time, LogCollector log)
@@ -46,7 +48,7 @@ public sealed class RestHost : IAsyncDisposable
 
     public LogCollector Log { get; }
 
-    public static async Task<RestHost> StartAsync()
+    public static async Task<RestHost> StartAsync(string? origin = AllowedOrigin)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         var backend = new FleetBackend();
@@ -62,16 +64,24 @@ public sealed class RestHost : IAsyncDisposable
         builder.Services.AddSingleton(backend).AddSingleton<TimeProvider>(time);
         builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<CountingInterceptor>()).AddJsonTranscoding(rest =>
         {
+            if (origin is not null)
+            {
+                rest.CorsOrigins.Add(origin);
+            }
+
             rest.ErrorReasons = ConversationServiceReflection.Descriptor.EnumTypes.Single(type => type.Name == "ErrorReason");
             rest.TypeRegistry = Google.Protobuf.Reflection.TypeRegistry.FromFiles(FleetServiceReflection.Descriptor);
         });
 
         var app = builder.Build();
+        app.UseTranscodingCors();
         app.UseTranscodingErrors();
         app.UseRouting();
         app.MapGrpcService<FleetServer>();
         app.MapGrpcService<AgentServer>();
         app.MapGrpcService<ConversationServer>();
+        app.MapGrpcService<MessagingServer>();
+        app.MapGrpcService<RuleServer>();
         app.MapGet("/api/broken", _ => throw new InvalidOperationException("secret of the server"));
         app.MapFallback("/api/unknown", () => "a page").WithMetadata(new HttpMethodMetadata(["GET"]));
         await app.StartAsync();
