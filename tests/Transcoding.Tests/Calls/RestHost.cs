@@ -9,6 +9,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
@@ -25,9 +26,10 @@ public sealed class RestHost : IAsyncDisposable
 
     private readonly WebApplication _app;
 
-    private RestHost(WebApplication app, IReadOnlyList<string> addresses, FleetBackend backend, HeldTimer time, LogCollector log)
+    private RestHost(WebApplication app, RequestDelegate pipeline, IReadOnlyList<string> addresses, FleetBackend backend, HeldTimer time, LogCollector log)
     {
         _app = app;
+        Pipeline = pipeline;
         Backend = backend;
         Time = time;
         Log = log;
@@ -37,6 +39,11 @@ public sealed class RestHost : IAsyncDisposable
     }
 
     public HttpClient Client { get; }
+
+    /// <summary>All that answers a request, without the server in front of it.</summary>
+    public RequestDelegate Pipeline { get; }
+
+    public IServiceScopeFactory Scopes => _app.Services.GetRequiredService<IServiceScopeFactory>();
 
     public Uri Address { get; }
 
@@ -70,10 +77,12 @@ public sealed class RestHost : IAsyncDisposable
             }
 
             rest.ErrorReasons = ConversationServiceReflection.Descriptor.EnumTypes.Single(type => type.Name == "ErrorReason");
-            rest.TypeRegistry = Google.Protobuf.Reflection.TypeRegistry.FromFiles(FleetServiceReflection.Descriptor);
+            rest.TypeRegistry = Google.Protobuf.Reflection.TypeRegistry.FromFiles(FleetServiceReflection.Descriptor, JsonCasesReflection.Descriptor, Google.Protobuf.WellKnownTypes.DurationReflection.Descriptor);
         });
 
         var app = builder.Build();
+        var pipeline = default(RequestDelegate);
+        app.Use(next => pipeline = next);
         app.UseTranscodingCors();
         app.UseTranscodingErrors();
         app.UseRouting();
@@ -86,7 +95,7 @@ public sealed class RestHost : IAsyncDisposable
         app.MapFallback("/api/unknown", () => "a page").WithMetadata(new HttpMethodMetadata(["GET"]));
         await app.StartAsync();
         var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses;
-        return new RestHost(app, [.. addresses], backend, time, log);
+        return new RestHost(app, pipeline!, [.. addresses], backend, time, log);
     }
 
     /// <summary>Sends bytes as they are and returns everything until the server closes.</summary>

@@ -83,6 +83,8 @@ public sealed class RuleServer : RuleService.RuleServiceBase
         await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.CancellationToken);
     }
 
+    public override Task<Everything> Echo(Everything request, ServerCallContext context) => Task.FromResult(request);
+
     public override async Task Download(RuleRequest request, IServerStreamWriter<HttpBody> responseStream, ServerCallContext context)
     {
         if (request.Name == "missing")
