@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text.Json.Nodes;
 using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
 using Hub.AgentClient.Internal;
 using Hub.Contracts.V1;
 
@@ -224,6 +225,38 @@ public sealed class HubLinkTests : IAsyncLifetime
 
         Assert.Equal(1, server.Claims);
         Assert.Equal("hcred_1", await File.ReadAllTextAsync(directory.File("credential")));
+    }
+
+    [Fact]
+    public async Task Claim_HubIsNotReady_IsTriedAgain()
+    {
+        server.ClaimFailures.Enqueue(StatusCode.Unavailable);
+        server.ClaimFailures.Enqueue(StatusCode.Internal);
+        var time = new ManualTimeProvider();
+        await using var link = Link(time);
+        WaitNever(link, time);
+        await link.StartAsync();
+        await server.NextLinkAsync();
+        Assert.Equal(1, server.Claims);
+    }
+
+    [Fact]
+    public async Task Unauthenticated_JoinTokenIsSpent_FindsTheCredentialGoodAgain()
+    {
+        var time = new ManualTimeProvider();
+        await using var link = Link(time, joinToken: "hjoin_spent", credential: "hcred_later");
+        var refusals = 0;
+        link.StateChanged += state =>
+        {
+            if (state.Phase is LinkPhase.Waiting && ++refusals == 3)
+            {
+                server.ValidCredentials["Bearer hcred_later"] = true;
+            }
+        };
+        WaitNever(link, time);
+        await link.StartAsync();
+        await server.NextLinkAsync();
+        Assert.Equal(0, server.Claims);
     }
 
     [Fact]

@@ -39,6 +39,9 @@ internal sealed class ScriptedServer : IAsyncDisposable
 
     public ConcurrentDictionary<string, bool> ValidCredentials { get; } = new();
 
+    /// <summary>Fails the next claims with this status.</summary>
+    public ConcurrentQueue<StatusCode> ClaimFailures { get; } = new();
+
     public int Claims => Volatile.Read(ref claims);
 
     public static async Task<ScriptedServer> StartAsync()
@@ -91,6 +94,11 @@ internal sealed class ScriptedServer : IAsyncDisposable
     {
         public override Task<ClaimHostResponse> ClaimHost(ClaimHostRequest request, ServerCallContext context)
         {
+            if (server.ClaimFailures.TryDequeue(out var failure))
+            {
+                throw new RpcException(new Status(failure, "Not now."));
+            }
+
             if (request.JoinToken != "hjoin_good")
             {
                 throw new RpcException(new Status(StatusCode.Unauthenticated, "The join token is not valid."));

@@ -1,6 +1,5 @@
 using Grpc.Core;
 using Hub.Contracts.V1;
-using Microsoft.Data.Sqlite;
 
 namespace Hub.AgentClient.Internal;
 
@@ -89,9 +88,9 @@ internal sealed class NodeLink(
         {
             return new LinkEnd.Broken($"The Hub broke the protocol. {error.Message}");
         }
-        catch (SqliteException error)
+        catch (JournalException error)
         {
-            return new LinkEnd.Broken($"The journal could not be written. {error.Message}");
+            return new LinkEnd.Broken(error.Message);
         }
     }
 
@@ -121,9 +120,9 @@ internal sealed class NodeLink(
                 await session.Outgoing.WaitAsync(NextDue(), time, closing);
             }
         }
-        catch (SqliteException error)
+        catch (JournalException error)
         {
-            return new LinkEnd.Broken($"The journal could not be written. {error.Message}");
+            return new LinkEnd.Broken(error.Message);
         }
         catch (Exception error) when (error is RpcException or OperationCanceledException or InvalidOperationException or IOException)
         {

@@ -132,6 +132,7 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<Accounts>();
         services.AddSingleton<Enrolment>();
         services.AddSingleton<HostDirectory>();
+        services.AddSingleton<CredentialRotation>();
         services.AddSingleton<TaskRecords>();
         services.AddSingleton<CommandCreation>();
         services.AddSingleton<ProgressBoard>();

@@ -39,10 +39,9 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     {
         var now = time.NowMs();
         var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
-        HostState before;
         lock (entry.Gate)
         {
-            before = entry.State;
+            var before = (entry.State, entry.Reason);
             entry.OnLink = true;
             entry.SuspectAfter = 1.5 * interval;
             entry.OfflineAfter = 2.5 * interval;
@@ -50,9 +49,13 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             entry.Say(null, nodeStatus);
             entry.Dirty = true;
             entry.Become(HostState.Online, HostStateReason.Link, now);
+            if (before == (entry.State, entry.Reason))
+            {
+                return ValueTask.CompletedTask;
+            }
         }
 
-        return before == HostState.Online ? ValueTask.CompletedTask : new ValueTask(WriteStateAsync(entry));
+        return new ValueTask(WriteStateAsync(entry));
     }
 
     /// <summary>A call from a node without a link; <paramref name="heartbeat"/> is what it said of itself, if it said anything.</summary>
@@ -60,10 +63,9 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     {
         var now = time.NowMs();
         var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
-        HostState before;
         lock (entry.Gate)
         {
-            before = entry.State;
+            var before = (entry.State, entry.Reason);
             if (!entry.OnLink)
             {
                 entry.ObservedPeriod = TimeSpan.FromMilliseconds(Math.Min(now - entry.LastSeenAt, RestOfflineAfter.TotalMilliseconds));
@@ -76,7 +78,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             entry.LastHeartbeatAt = isHeartbeat ? now : entry.LastHeartbeatAt;
             entry.Say(heartbeat, null);
             entry.Dirty = true;
-            if (entry.State == before)
+            if (before == (entry.State, entry.Reason))
             {
                 return ValueTask.CompletedTask;
             }

@@ -3,6 +3,7 @@ using Hub.Chat;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosting;
+using Hub.Hosts;
 using Hub.Storage;
 using Hub.Text;
 
@@ -117,7 +118,16 @@ internal sealed partial class Link
                 inbound.Ephemeral(this, CleanText.Of(frame.Ephemeral));
                 break;
             case ConnectRequest.FrameOneofCase.CredentialStored:
-                break; // The old credential ends by its own grace time.
+                await _store.WriteFencedAsync(
+                    Identity.TeamId,
+                    Identity.Fence,
+                    tx =>
+                    {
+                        CredentialRotation.Confirm(tx, Identity.HostId, frame.CredentialStored.CredentialId);
+                        return true;
+                    },
+                    cancellation);
+                break;
             default:
                 End(GoodbyeReason.ProtocolError, $"A {frame.FrameCase} frame is not expected here.");
                 break;
