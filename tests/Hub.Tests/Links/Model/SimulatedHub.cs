@@ -80,7 +80,7 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         Registry = new LinkRegistry(time);
         Tasks = new TaskRecords(guards);
         var lanes = new LaneEntries(Tasks, guards);
-        Handshake = new Handshake(store, Registry, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
+        Handshake = new Handshake(store, Registry, presence, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
         Creation = new CommandCreation(store, time);
         CommandClock = new CommandClock(store, Registry, time, logs.CreateLogger<CommandClock>());
         Inbound = new LinkInbound(presence, new ProgressBoard(), new EphemeralBoard(time));
