@@ -6,12 +6,16 @@ using Hub.Transcoding.Errors;
 using Hub.Transcoding.Routes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
 
 namespace Microsoft.Extensions.DependencyInjection;
 
 /// <summary>Registration of REST transcoding.</summary>
 public static class TranscodingExtensions
 {
+    // What is allowed changes only with a restart, and browsers cap this on their own.
+    private static readonly TimeSpan PreflightMaxAge = TimeSpan.FromMinutes(10);
+
     /// <summary>Serves the methods of all mapped gRPC services over REST as well, as their google.api.http rules say.</summary>
     public static IGrpcServerBuilder AddJsonTranscoding(this IGrpcServerBuilder builder, Action<JsonTranscodingOptions>? configure = null)
     {
@@ -21,12 +25,43 @@ public static class TranscodingExtensions
             builder.Services.Configure(configure);
         }
 
+        builder.Services.AddCors();
         builder.Services.TryAddSingleton(TimeProvider.System);
         builder.Services.TryAddSingleton<SurfaceTable>();
         builder.Services.TryAddSingleton<RestErrors>();
         builder.Services.TryAddSingleton<AllowedMethods>();
         builder.Services.TryAddEnumerable(ServiceDescriptor.Singleton(typeof(IServiceMethodProvider<>), typeof(RestServiceMethodProvider<>)));
         return builder;
+    }
+
+    /// <summary>
+    /// Lets the pages of <see cref="JsonTranscodingOptions.CorsOrigins"/> read answers, and answers their preflights before routing: it
+    /// belongs before UseRouting and before everything that may refuse.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">An origin is not written as browsers send it, so it would never match.</exception>
+    public static IApplicationBuilder UseTranscodingCors(this IApplicationBuilder app)
+    {
+        ArgumentNullException.ThrowIfNull(app);
+        var origins = app.ApplicationServices.GetRequiredService<IOptions<JsonTranscodingOptions>>().Value.CorsOrigins;
+        if (origins.Count == 0)
+        {
+            return app;
+        }
+
+        foreach (var origin in origins)
+        {
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https") || url.GetLeftPart(UriPartial.Authority) != origin)
+            {
+                throw new InvalidOperationException($"'{origin}' is no origin; write scheme://host or scheme://host:port in lower case, without a path.");
+            }
+        }
+
+        return app.UseCors(cors => cors
+            .WithOrigins([.. origins])
+            .AllowAnyMethod()
+            .AllowAnyHeader()
+            .WithExposedHeaders("ETag", "Retry-After", "X-Request-Id")
+            .SetPreflightMaxAge(PreflightMaxAge));
     }
 
     /// <summary>

@@ -14,8 +14,8 @@ public sealed class KillRun(HubProcess hub, IReadOnlyList<NodeProcess> nodes, Ht
     /// <summary>Ids a node's tasks cycle through, so that records are superseded while they wait.</summary>
     private const int TaskIds = 40;
 
-    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(5);
-    private static readonly TimeSpan DrainWithin = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan DrainWithin = TimeSpan.FromSeconds(120);
 
     private readonly CancellationTokenSource _stopping = new();
     private readonly ConcurrentDictionary<(int Node, string TaskId), string> _published = new();
