@@ -61,7 +61,10 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             var before = (entry.State, entry.Reason);
             if (!entry.OnLink)
             {
-                entry.ObservedPeriod = TimeSpan.FromMilliseconds(Math.Min(now - entry.LastSeenAt, RestOfflineAfter.TotalMilliseconds));
+                // The first contact has no period yet.
+                entry.ObservedPeriod = entry.LastSeenAt == 0
+                    ? TimeSpan.Zero
+                    : TimeSpan.FromMilliseconds(Math.Min(now - entry.LastSeenAt, RestOfflineAfter.TotalMilliseconds));
                 entry.SuspectAfter = RestSuspectAfter;
                 entry.OfflineAfter = entry.ObservedPeriod * 3 > RestOfflineAfter ? entry.ObservedPeriod * 3 : RestOfflineAfter;
                 entry.Become(HostState.Online, HostStateReason.Rest, now);
@@ -168,11 +171,10 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         var now = time.NowMs();
         foreach (var entry in _entries.Values)
         {
-            bool changed;
+            bool unwritten;
             lock (entry.Gate)
             {
                 var silent = TimeSpan.FromMilliseconds(now - entry.LastSeenAt);
-                var before = entry.State;
                 if (silent >= entry.OfflineAfter)
                 {
                     entry.Become(HostState.Offline, entry.State == HostState.Suspect ? entry.Reason : HostStateReason.Silent, now);
@@ -182,15 +184,15 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
                     entry.Become(HostState.Suspect, HostStateReason.Silent, now);
                 }
 
-                changed = entry.State != before;
+                unwritten = entry.StateUnwritten;
             }
 
-            if (changed)
+            if (unwritten)
             {
-                await WriteStateAsync(entry);
+                await WriteStateAsync(entry); // Also what could not be written when it changed.
             }
 
-            if (entry is { State: HostState.Offline, Dirty: false })
+            if (entry is { State: HostState.Offline, Dirty: false, StateUnwritten: false })
             {
                 _entries.TryRemove(entry.HostId, out _); // The database knows all of it; memory is for hosts in contact.
             }
@@ -246,8 +248,10 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     private async Task WriteStateAsync(Entry entry)
     {
         object row;
+        (HostState, HostStateReason, long) written;
         lock (entry.Gate)
         {
+            written = (entry.State, entry.Reason, entry.Since);
             row = new
             {
                 hostId = entry.HostId,
@@ -268,10 +272,14 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
                     tx.AppendEvent(entry.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), entry.HostId, entry.HostId, 0);
                 }
             });
+            lock (entry.Gate)
+            {
+                entry.StateUnwritten &= written != (entry.State, entry.Reason, entry.Since);
+            }
         }
         catch (StoreUnavailableException e)
         {
-            LogNotWritten(entry.HostId, e.Message); // Memory stays right; the next flush writes it.
+            LogNotWritten(entry.HostId, e.Message); // Memory stays right; the next sweep writes it.
         }
     }
 
@@ -344,8 +352,12 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             set => _dirty = value;
         }
 
+        /// <summary>State or reason changed and the database does not say so yet.</summary>
+        public bool StateUnwritten { get; set; }
+
         public void Become(HostState state, HostStateReason reason, long now)
         {
+            StateUnwritten |= (State, Reason) != (state, reason);
             if (State != state)
             {
                 (State, Since) = (state, now);

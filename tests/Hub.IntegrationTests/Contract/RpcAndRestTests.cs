@@ -35,6 +35,9 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         new("RevokeHostCredential", Caller.Owner,
             stage => new RevokeHostCredentialRequest { HostId = stage.HostId, Reason = "why" }, _ => new RevokeHostCredentialRequest { HostId = "none" }),
         new("ReleaseHost", Caller.Owner, stage => new ReleaseHostRequest { HostId = stage.HostId }, _ => new ReleaseHostRequest { HostId = "none" }),
+        new("RotateHostCredential", Caller.Owner,
+            stage => new RotateHostCredentialRequest { HostId = stage.HostId }, stage => new RotateHostCredentialRequest { HostId = stage.HostId },
+            SucceedsOnALink: true),
         new("DeleteHost", Caller.Owner, stage => new DeleteHostRequest { HostId = stage.HostId }, _ => new DeleteHostRequest { HostId = "none" }),
         new("SyncTasks", Caller.Node,
             stage => new SyncTasksRequest { HostId = stage.HostId, Tasks = { new HostTask { Id = "t2", Title = "T", Status = "todo" }, new HostTask() } },
@@ -104,6 +107,8 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         foreach (var row in Rows)
         {
             var (one, two) = (await Stage.SetAsync(hub), await Stage.SetAsync(hub));
+            await using var linkOfOne = row.SucceedsOnALink ? await one.ConnectAsync(hub) : null;
+            await using var linkOfTwo = row.SucceedsOnALink ? await two.ConnectAsync(hub) : null;
             var byGrpc = await GrpcAsync(hub, row, row.Request(one), one);
             var byRest = await RestAsync(hub, row, row.Request(two), two);
             if (byGrpc.Error is not null || byRest.HttpStatus is < 200 or >= 300)
@@ -233,10 +238,10 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     [GeneratedRegex("\"(hcred|hjoin|hwatch)_[^\"]+\"")]
     private static partial Regex Secrets();
 
-    [GeneratedRegex("\"(host|cmd|msg|key)-[0-9a-f-]{36}\"")]
+    [GeneratedRegex("\"(host|cmd|msg|key|cred)-[0-9a-f-]{36}\"")]
     private static partial Regex Ids();
 
-    private sealed record Row(string Rpc, Caller Caller, Func<Stage, IMessage> Request, Func<Stage, IMessage>? Refused);
+    private sealed record Row(string Rpc, Caller Caller, Func<Stage, IMessage> Request, Func<Stage, IMessage>? Refused, bool SucceedsOnALink = false);
 
     /// <summary>A refusal as both kinds of client see it.</summary>
     private sealed record Refusal(int Grpc, int Http, string Reason, string Message, string Details)
@@ -293,6 +298,13 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
             return new Stage(
                 teamId, hostId, command.String("command.id"), approval.String("command.id"), await JoinToken(), ownerToken, key,
                 claimed.String("credential.token"));
+        }
+
+        public async Task<RawNode> ConnectAsync(HubHost hub)
+        {
+            var node = await RawNode.ConnectAsync(hub, Credential);
+            await node.ReadAsync();
+            return node;
         }
 
         public string? TokenOf(Caller caller) => caller switch
