@@ -22,6 +22,9 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
     /// <summary>Value of grpc-encoding; null means none was named.</summary>
     public string? Encoding { get; set; }
 
+    /// <summary>Status of messages in an encoding we do not know: by the protocol the server's refusal differs from the client's.</summary>
+    public StatusCode UnknownEncodingStatus { get; init; } = StatusCode.Unimplemented;
+
     public override int PayloadLength => (int)_payload.Length;
 
     public override byte[] PayloadAsNewBuffer() => _payload.ToArray();
@@ -110,13 +113,16 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
         return message;
     }
 
-    /// <summary>Reads the only message of a side that does not stream, and its end.</summary>
+    /// <summary>
+    /// Reads the only message of a side that does not stream, and its end. Another number of messages means that the peer knows the method
+    /// as one of another kind, which is UNIMPLEMENTED by the protocol.
+    /// </summary>
     /// <exception cref="RpcException">There is none, or more than one.</exception>
     public async ValueTask<T> ReadSingleAsync<T>(Marshaller<T> marshaller, CancellationToken cancellationToken)
         where T : class
     {
         var message = await ReadAsync(marshaller, cancellationToken).ConfigureAwait(false)
-            ?? throw new RpcException(new Status(StatusCode.Internal, "The stream ended without a message."));
+            ?? throw new RpcException(new Status(StatusCode.Unimplemented, "The stream ended without a message."));
         while (_received.IsEmpty)
         {
             if (!await WaitAsync(cancellationToken).ConfigureAwait(false))
@@ -126,7 +132,7 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
             }
         }
 
-        throw new RpcException(new Status(StatusCode.Internal, "More than one message came where one was expected."));
+        throw new RpcException(new Status(StatusCode.Unimplemented, "More than one message came where one was expected."));
     }
 
     /// <summary>Gives the received bytes back to the pipe. What was not parsed stays there.</summary>
@@ -185,7 +191,7 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
                 throw new RpcException(new Status(StatusCode.Internal, "A message is marked as compressed, but no grpc-encoding was named."));
             default:
                 throw new RpcException(new Status(
-                    StatusCode.Unimplemented, $"grpc-encoding '{Encoding}' is not supported; supported are {GrpcProtocol.AcceptedEncodings}."));
+                    UnknownEncodingStatus, $"grpc-encoding '{Encoding}' is not supported; supported are {GrpcProtocol.AcceptedEncodings}."));
         }
 
         var plain = new ArrayBufferWriter<byte>();
