@@ -201,16 +201,17 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
             using var gzip = new GZipStream(packed, CompressionMode.Decompress);
             while (true)
             {
-                var read = gzip.Read(plain.GetSpan(4096));
+                // A few bytes can unpack to gigabytes: one byte over the limit is asked for and no more.
+                var room = (receiveBytesMax ?? Array.MaxLength - 1) + 1 - plain.WrittenCount;
+                var span = plain.GetSpan(4096);
+                var read = gzip.Read(span[..Math.Min(span.Length, room)]);
                 if (read == 0)
                 {
                     break;
                 }
 
                 plain.Advance(read);
-
-                // A few bytes can unpack to gigabytes: stop at the limit, not after it.
-                if (plain.WrittenCount > (receiveBytesMax ?? int.MaxValue))
+                if (read == room)
                 {
                     throw TooLarge();
                 }
