@@ -16,6 +16,9 @@ internal static class NodeTools
 
     private static string InstallCommand => $"npm ci --prefix {Path.Combine(RepositoryRoot, ".ci")}";
 
+    /// <summary>Folder of the installed modules.</summary>
+    public static Task<string> ModulesAsync() => LazyModules.Value;
+
     /// <summary>Runs a script with the modules of .ci.</summary>
     public static async Task<string> RunNodeAsync(string script, params string[] arguments) =>
         await RunAsync("node", [script, .. arguments], await LazyModules.Value, input: null, RunLimit);
@@ -34,7 +37,8 @@ internal static class NodeTools
 
         // Test processes run side by side; the first installs, the others wait here and then find it done.
         await using var turn = await TakeTurnAsync();
-        if (!File.Exists(Path.Combine(modules, ".package-lock.json")))
+        var installed = new FileInfo(Path.Combine(modules, ".package-lock.json"));
+        if (!installed.Exists || installed.LastWriteTimeUtc < File.GetLastWriteTimeUtc(Path.Combine(folder, "package-lock.json")))
         {
             await RunAsync("npm", ["ci", "--no-audit", "--no-fund", "--prefix", folder], modules, input: null, InstallLimit);
         }
