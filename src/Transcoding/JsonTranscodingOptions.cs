@@ -20,6 +20,15 @@ public sealed class JsonTranscodingOptions
     /// <summary>The messages that may travel in a google.protobuf.Any. Default none.</summary>
     public TypeRegistry TypeRegistry { get; set; } = TypeRegistry.Empty;
 
+    /// <summary>Title of the API's description. Default "API".</summary>
+    public string Title { get; set; } = "API";
+
+    /// <summary>
+    /// Opens a FileDescriptorSet that protoc wrote with <c>--include_imports --include_source_info</c>; the comments of the API's
+    /// description come from it. Default none: no comments.
+    /// </summary>
+    public Func<Stream>? OpenDescriptorSet { get; set; }
+
     /// <summary>
     /// The enum of error reasons. A google.rpc.ErrorInfo with reason <c>HOST_NOT_FOUND</c> gets the HTTP status that the value
     /// <c>ERROR_REASON_HOST_NOT_FOUND</c> carries in its option <c>hub.options.v1.error_status</c>. Default none: the gRPC status alone decides.

@@ -3,8 +3,11 @@ using Grpc.AspNetCore.Server.Model;
 using Hub.Transcoding;
 using Hub.Transcoding.Calls;
 using Hub.Transcoding.Errors;
+using Hub.Transcoding.OpenApi;
 using Hub.Transcoding.Routes;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 
@@ -30,6 +33,7 @@ public static class TranscodingExtensions
         builder.Services.TryAddSingleton<SurfaceTable>();
         builder.Services.TryAddSingleton<RestErrors>();
         builder.Services.TryAddSingleton<AllowedMethods>();
+        builder.Services.TryAddSingleton<DocumentationEndpoints>();
         builder.Services.TryAddEnumerable(ServiceDescriptor.Singleton(typeof(IServiceMethodProvider<>), typeof(RestServiceMethodProvider<>)));
         return builder;
     }
@@ -62,6 +66,23 @@ public static class TranscodingExtensions
             .AllowAnyHeader()
             .WithExposedHeaders("ETag", "Retry-After", "X-Request-Id")
             .SetPreflightMaxAge(PreflightMaxAge));
+    }
+
+    /// <summary>
+    /// Serves the OpenAPI description of all mapped services at <c>/openapi.json</c> and a page that shows it at <c>/docs</c>. Both are
+    /// open to everyone, as reflection is.
+    /// </summary>
+    public static IEndpointRouteBuilder MapTranscodingDocumentation(this IEndpointRouteBuilder endpoints)
+    {
+        ArgumentNullException.ThrowIfNull(endpoints);
+        var documentation = endpoints.ServiceProvider.GetRequiredService<DocumentationEndpoints>();
+        Map("/openapi.json", documentation.SendDocumentAsync);
+        Map("/docs", DocumentationEndpoints.Page("docs.html", "text/html; charset=utf-8"));
+        Map("/docs/page.js", DocumentationEndpoints.Page("docs.js", "text/javascript; charset=utf-8"));
+        Map("/docs/style.css", DocumentationEndpoints.Page("docs.css", "text/css; charset=utf-8"));
+        return endpoints;
+
+        void Map(string path, RequestDelegate answer) => endpoints.MapMethods(path, ["GET", "HEAD"], answer);
     }
 
     /// <summary>
