@@ -13,6 +13,8 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData("key", null)]
     [InlineData(null, "key")]
     [InlineData("key", "key")]
+    [InlineData("key", "\"key\"")]
+    [InlineData(null, "\"key\"")]
     public async Task Create_RepeatedWithTheKey_AnswersTheSameCommand(string? field, string? header)
     {
         await using var scene = await Scene.SetAsync(fixture);
