@@ -6,6 +6,7 @@ using Hub.Errors;
 using Hub.Hosts;
 using Hub.Identity;
 using Hub.Storage;
+using Hub.Tasks;
 using Hub.Text;
 using Microsoft.Extensions.Options;
 
@@ -29,7 +30,7 @@ internal sealed class Handshake(
     private static readonly Lane[] NumberedLanes = [Lane.Commands, Lane.Chat, Lane.Data, Lane.Bulk];
 
     private const string RowSql = """
-        select l.journal_id, l.journal_epoch, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq, l.chat_down_seq, l.chat_down_acked,
+        select l.journal_id, l.journal_epoch, l.instance_id, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq, l.chat_down_seq, l.chat_down_acked,
             h.revoked_at, h.deleted_at
         from links l join hosts h on h.host_id = l.host_id where l.host_id = @hostId
         """;
@@ -98,6 +99,11 @@ internal sealed class Handshake(
             bulkSeq = journalNew ? 0 : row.BulkSeq,
             chatDownSeq = Math.Max(row.ChatDownSeq, chatFrom),
         });
+        if (journalNew)
+        {
+            TaskRecords.RestartNumbering(tx, node.HostId, hello.JournalId);
+        }
+
         ChatLog.ConfirmOnHello(tx, node.TeamId, node.HostId, chatFrom, row.ChatDownSeq);
         Describe(tx, node, hello);
         presence.LinkOpened(tx, node.TeamId, node.HostId, options.Value.HeartbeatInterval);
@@ -122,6 +128,12 @@ internal sealed class Handshake(
         {
             // A node with a rewound journal dials again with a new one at once; its commands are settled then.
             welcome.Commands.AddRange(CommandMachine.Reconcile(tx, node.HostId, hello.JournalId, hello.Running));
+            if (GrantsStart(hello, welcome))
+            {
+                // The node may start what it accepted before it writes anything: another copy of its journal must not be granted the same.
+                tx.Execute("update links set journal_epoch = @epoch where host_id = @HostId", new { epoch, node.HostId });
+            }
+
             welcome.Rejected.AddRange(LaneEntries.RejectedUnnoted(tx, node.HostId, hello.JournalId));
         }
 
@@ -147,9 +159,10 @@ internal sealed class Handshake(
             return (Lane: lane, Stored: row.Stored(lane), First: held?.FirstSeq ?? 1, Last: held?.LastSeq ?? 0);
         }).ToArray();
 
-        // A journal that is behind in any lane, or that another copy wrote to since, is behind as a whole.
-        if (row.JournalId.Length > 0
-            && (hello.JournalEpoch < row.JournalEpoch || positions.Any(position => position.Last < position.Stored)))
+        // A journal that is behind in any lane, or that another copy wrote to since, is behind as a whole. A process that missed its Welcome
+        // knows a lower epoch too, but it is the one that the last Hello came from.
+        var isCopy = hello.JournalEpoch < row.JournalEpoch && hello.InstanceId != row.InstanceId;
+        if (row.JournalId.Length > 0 && (isCopy || positions.Any(position => position.Last < position.Stored)))
         {
             return [.. positions.Select(position => Snapshot(position.Lane, position.Stored, SnapshotReason.JournalRewound))];
         }
@@ -166,6 +179,9 @@ internal sealed class Handshake(
                 }),
         ];
     }
+
+    private static bool GrantsStart(Hello hello, Welcome welcome) => welcome.Commands.Any(said => said.Verdict == Verdict.Keep
+        && hello.Running.Any(held => held.State == NodeCommandState.Accepted && held.CommandId == said.CommandId && held.Attempt == said.Attempt));
 
     private static LaneStart Snapshot(Lane lane, long stored, SnapshotReason reason) =>
         new() { Lane = lane, Outcome = LaneOutcome.SnapshotRequired, StoredSeq = stored, Reason = reason };
@@ -238,6 +254,7 @@ internal sealed class Handshake(
     {
         public required string JournalId { get; init; }
         public long JournalEpoch { get; init; }
+        public required string InstanceId { get; init; }
         public long CommandsSeq { get; init; }
         public long ChatSeq { get; init; }
         public long DataSeq { get; init; }

@@ -26,7 +26,8 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
         select commands_seq, chat_seq, data_seq, bulk_seq from links where host_id = @hostId
         """;
 
-    public BatchAnswer Apply(StoreTransaction tx, LinkIdentity link, Batch batch)
+    /// <param name="moves">Whether the lane's position moves; it does with the last part of what shares a number.</param>
+    public BatchAnswer Apply(StoreTransaction tx, LinkIdentity link, Batch batch, bool moves = true)
     {
         var stored = Position(tx, link.HostId, batch.Lane);
         if (guards.RepeatCheck && batch.LastSeq <= stored)
@@ -39,7 +40,7 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
             return new BatchAnswer(null, new Nack { Lane = batch.Lane, ExpectedSeq = stored + 1 });
         }
 
-        var ack = new Ack { Lane = batch.Lane, Seq = batch.LastSeq };
+        var ack = new Ack { Lane = batch.Lane, Seq = moves ? batch.LastSeq : stored };
         foreach (var entry in batch.Entries)
         {
             if (guards.RepeatCheck && entry.Seq <= stored)
@@ -50,7 +51,7 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
             var clean = CleanText.Of(entry);
             if (Fault(batch.Lane, clean) is { } fault)
             {
-                ack.Rejected.Add(Reject(tx, link, batch.Lane, clean, fault));
+                ack.Rejected.Add(Reject(tx, link, batch.Lane, clean.Seq, RecordIdOf(clean), fault));
             }
             else
             {
@@ -58,27 +59,40 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
             }
         }
 
-        Move(tx, link, batch.Lane, batch.LastSeq);
+        if (moves)
+        {
+            Move(tx, link, batch.Lane, batch.LastSeq);
+        }
+
         return new BatchAnswer(ack, null);
     }
 
     /// <summary>Sets the only entry of a batch aside: the store refused it for a reason that will not go away.</summary>
-    public BatchAnswer SetAside(StoreTransaction tx, LinkIdentity link, Batch batch, string constraint)
+    public BatchAnswer SetAside(StoreTransaction tx, LinkIdentity link, Batch batch, string constraint, bool moves = true)
     {
         var stored = Position(tx, link.HostId, batch.Lane);
         if (batch.LastSeq <= stored || batch.FirstSeq > stored + 1)
         {
-            return Apply(tx, link, batch);
+            return Apply(tx, link, batch, moves);
         }
 
         var fault = new HubException(ErrorReason.RecordInvalid, $"The store does not take this record: {constraint}.");
-        var ack = new Ack
+        var entry = CleanText.Of(batch.Entries[0]);
+        var ack = new Ack { Lane = batch.Lane, Seq = moves ? batch.LastSeq : stored };
+        if (entry.SnapshotPart is { } part)
         {
-            Lane = batch.Lane,
-            Seq = batch.LastSeq,
-            Rejected = { Reject(tx, link, batch.Lane, CleanText.Of(batch.Entries[0]), fault) },
-        };
-        Move(tx, link, batch.Lane, batch.LastSeq);
+            ack.Rejected.Add(RejectPart(tx, link, entry, part.SnapshotId, part.Records[0].RecordId, fault));
+        }
+        else
+        {
+            ack.Rejected.Add(Reject(tx, link, batch.Lane, entry.Seq, RecordIdOf(entry), fault));
+        }
+
+        if (moves)
+        {
+            Move(tx, link, batch.Lane, batch.LastSeq);
+        }
+
         return new BatchAnswer(ack, null);
     }
 
@@ -201,7 +215,7 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
                     new { tx.NowMs, link.HostId, link.JournalId, lane = EnumText<Lane>.Of(entry.RejectedNoted.Lane), entry.RejectedNoted.Seq });
                 break;
             default:
-                ApplySnapshot(tx, link, entry);
+                ApplySnapshot(tx, link, entry, ack);
                 break;
         }
     }
@@ -210,7 +224,7 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
     /// A re-sync: every part marks the records it mentions with the snapshot's id, the end deletes what has another. Parts can be repeated
     /// and the whole can be interrupted at any point: only the end of the latest snapshot deletes.
     /// </summary>
-    private void ApplySnapshot(StoreTransaction tx, LinkIdentity link, Entry entry)
+    private void ApplySnapshot(StoreTransaction tx, LinkIdentity link, Entry entry, Ack ack)
     {
         if (entry.SnapshotBegin is { } begin)
         {
@@ -237,7 +251,11 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
         {
             foreach (var delta in part.Records)
             {
-                if (Fault(delta) is null && delta.Op == DeltaOp.Upsert)
+                if (Fault(delta) is { } fault)
+                {
+                    ack.Rejected.Add(RejectPart(tx, link, entry, snapshotId, delta.RecordId, fault));
+                }
+                else if (delta.Op == DeltaOp.Upsert)
                 {
                     tasks.Apply(tx, link.TeamId, link.HostId, ChangeOf(delta, link.JournalId, snapshot.BaseSeq, snapshotId));
                 }
@@ -254,13 +272,23 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
         delta.RecordId, delta.Op == DeltaOp.Delete ? null : delta.Task, delta.Version, delta.HasBaseVersion ? delta.BaseVersion : null,
         RecordOrigin.Node, journalId, seq, snapshotId);
 
-    private static RejectedRecord Reject(StoreTransaction tx, LinkIdentity link, Lane lane, Entry entry, HubException fault)
+    /// <summary>The node has the record, so what the Hub could store of it before stays.</summary>
+    private static RejectedRecord RejectPart(
+        StoreTransaction tx, LinkIdentity link, Entry entry, string snapshotId, string recordId, HubException fault)
+    {
+        TaskRecords.Mention(tx, link.HostId, recordId, snapshotId);
+        return Reject(tx, link, Lane.Bulk, entry.Seq, recordId, fault);
+    }
+
+    private static string RecordIdOf(Entry entry) => entry.Delta?.RecordId ?? entry.Chat?.Id ?? "";
+
+    private static RejectedRecord Reject(StoreTransaction tx, LinkIdentity link, Lane lane, long seq, string recordId, HubException fault)
     {
         var rejected = new RejectedRecord
         {
             Lane = lane,
-            Seq = entry.Seq,
-            RecordId = Cut(entry.Delta?.RecordId ?? entry.Chat?.Id ?? ""),
+            Seq = seq,
+            RecordId = Cut(recordId),
             Reason = EnumText<ErrorReason>.Of(fault.Reason),
             Detail = Cut(fault.Message),
         };

@@ -154,7 +154,7 @@ internal sealed partial class Link
             return;
         }
 
-        var answer = await ApplyAsync(batch, cancellation);
+        var answer = await ApplyAsync(batch, isLast: true, cancellation);
         if (answer.Nack is not null)
         {
             Outbox.Refuse(answer.Nack);
@@ -169,27 +169,38 @@ internal sealed partial class Link
         }
     }
 
-    private async Task<BatchAnswer> ApplyAsync(Batch batch, CancellationToken cancellation)
+    /// <param name="isLast">False for the first half of a split part of a re-sync: its number is not done with yet.</param>
+    private async Task<BatchAnswer> ApplyAsync(Batch batch, bool isLast, CancellationToken cancellation)
     {
         try
         {
-            return await WriteAsync(batch.Lane, tx => _lanes.Apply(tx, Identity, batch), cancellation);
+            return await WriteAsync(batch.Lane, tx => _lanes.Apply(tx, Identity, batch, isLast), cancellation);
         }
         catch (ConstraintException e) when (_guards.PoisonSplit && batch.Entries.Count > 0)
         {
             // One record is at fault for good: halve until it stands alone and set it aside, so that it does not block the others.
             LogPoison(Identity.HostId, batch.Lane, batch.FirstSeq, batch.LastSeq, e.Constraint);
+            if (batch.Entries.Count == 1 && batch.Entries[0].SnapshotPart is { Records.Count: > 1 } part)
+            {
+                // To set the whole part aside would make the end of the re-sync delete all its records.
+                var middle = part.Records.Count / 2;
+                var before = await ApplyAsync(PartOf(batch, part.Records.Take(middle)), isLast: false, cancellation);
+                return before.Nack is not null
+                    ? before
+                    : Joined(before.Ack!, await ApplyAsync(PartOf(batch, part.Records.Skip(middle)), isLast, cancellation));
+            }
+
             if (batch.Entries.Count == 1)
             {
-                return await WriteAsync(batch.Lane, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint), cancellation);
+                return await WriteAsync(batch.Lane, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint, isLast), cancellation);
             }
 
             var half = batch.Entries.Count / 2;
             var split = batch.Entries[half - 1].Seq;
             var first = new Batch { Lane = batch.Lane, FirstSeq = batch.FirstSeq, LastSeq = split, Entries = { batch.Entries.Take(half) } };
             var second = new Batch { Lane = batch.Lane, FirstSeq = split + 1, LastSeq = batch.LastSeq, Entries = { batch.Entries.Skip(half) } };
-            var left = await ApplyAsync(first, cancellation);
-            return left.Nack is not null ? left : Joined(left.Ack!, await ApplyAsync(second, cancellation));
+            var left = await ApplyAsync(first, isLast: true, cancellation);
+            return left.Nack is not null ? left : Joined(left.Ack!, await ApplyAsync(second, isLast: true, cancellation));
         }
     }
 
@@ -197,6 +208,14 @@ internal sealed partial class Link
         lane is Lane.Data or Lane.Bulk
             ? _store.WriteBulkAsync(Identity.TeamId, Identity.Fence, job, cancellation)
             : _store.WriteFencedAsync(Identity.TeamId, Identity.Fence, job, cancellation);
+
+    private static Batch PartOf(Batch batch, IEnumerable<Delta> records)
+    {
+        var half = batch.Clone();
+        half.Entries[0].SnapshotPart.Records.Clear();
+        half.Entries[0].SnapshotPart.Records.AddRange(records);
+        return half;
+    }
 
     private static BatchAnswer Joined(Ack left, BatchAnswer right)
     {

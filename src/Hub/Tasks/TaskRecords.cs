@@ -65,7 +65,7 @@ internal sealed class TaskRecords(StoreGuards guards)
         {
             if (change.SnapshotId.Length > 0)
             {
-                Mention(tx, hostId, change); // Older than what is stored, but the node has it: it must not be deleted as absent.
+                Mention(tx, hostId, change.TaskId, change.SnapshotId); // Older than what is stored, but the node has it: it must not be deleted as absent.
             }
 
             return default;
@@ -101,12 +101,19 @@ internal sealed class TaskRecords(StoreGuards guards)
         return new AppliedChange(!unchanged, conflictId);
     }
 
+    /// <summary>
+    /// A journal numbers from 1 again: what it wrote under its earlier numbers counts as any other journal's, or its new numbers would seem
+    /// to be the older ones.
+    /// </summary>
+    public static void RestartNumbering(StoreTransaction tx, string hostId, string journalId) =>
+        tx.Execute("update tasks set journal_id = '', seq = 0 where host_id = @hostId and journal_id = @journalId", new { hostId, journalId });
+
     /// <summary>Deletes what a complete re-sync did not mention and nothing newer than its base wrote.</summary>
     public void DeleteUnmentioned(StoreTransaction tx, string teamId, string hostId, string journalId, string snapshotId, long baseSeq)
     {
         var absent = tx.Query<string>(
             """
-            select task_id from tasks where host_id = @hostId and deleted_at is null and snapshot_id <> @snapshotId and origin = 'node'
+            select task_id from tasks where host_id = @hostId and deleted_at is null and snapshot_id <> @snapshotId
                 and (journal_id <> @journalId or seq <= @baseSeq)
             """,
             new { hostId, snapshotId, journalId, baseSeq });
@@ -115,6 +122,11 @@ internal sealed class TaskRecords(StoreGuards guards)
             Apply(tx, teamId, hostId, new TaskChange(taskId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
         }
     }
+
+    /// <summary>Notes that a re-sync knows the record, whatever becomes of what it says about it.</summary>
+    public static void Mention(StoreTransaction tx, string hostId, string taskId, string snapshotId) =>
+        tx.Execute(
+            "update tasks set snapshot_id = @snapshotId where host_id = @hostId and task_id = @taskId", new { hostId, taskId, snapshotId });
 
     /// <summary>Version of a change made now: never lower than one more than the stored.</summary>
     public static long NextVersion(StoreTransaction tx, long storedVersion) => Math.Max(storedVersion + 1, tx.NowMs * 1000);
@@ -175,11 +187,6 @@ internal sealed class TaskRecords(StoreGuards guards)
         });
         return conflictId;
     }
-
-    private static void Mention(StoreTransaction tx, string hostId, TaskChange change) =>
-        tx.Execute(
-            "update tasks set snapshot_id = @SnapshotId where host_id = @hostId and task_id = @TaskId",
-            new { hostId, change.SnapshotId, change.TaskId });
 
     private static byte[] Normalised(HostTask task, string taskId)
     {

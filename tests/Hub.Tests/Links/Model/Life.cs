@@ -15,6 +15,10 @@ namespace Hub.Tests.Links.Model;
 /// <param name="Guards">What protects the Hub.</param>
 internal sealed record LifeOptions(int Seed, StoreGuards Guards);
 
+/// <summary>How a life went wrong.</summary>
+/// <param name="IsPromise">The oracle found a broken promise; else something failed on the way.</param>
+internal sealed record BrokenLife(string Text, bool IsPromise);
+
 /// <summary>
 /// One random life of a Hub and a host: one step at a time, each awaited to its end, so that a seed always lives the same life. At its end
 /// everything heals, and both sides have to agree within a bounded number of rounds.
@@ -67,8 +71,8 @@ internal sealed class Life : IAsyncDisposable
     }
 
     /// <summary>Lives one life.</summary>
-    /// <returns>Null, or which promise was broken, and how.</returns>
-    public static async Task<string?> LiveAsync(LifeOptions options, LifeTemplate template)
+    /// <returns>Null, or what went wrong.</returns>
+    public static async Task<BrokenLife?> LiveAsync(LifeOptions options, LifeTemplate template)
     {
         var directory = template.NewDirectory(options.Seed);
         try
@@ -87,11 +91,11 @@ internal sealed class Life : IAsyncDisposable
             }
             catch (PromiseBrokenException broken)
             {
-                return $"Seed {options.Seed}, step {life.diary.Step}: {broken.Message}.\n{life.diary}";
+                return new BrokenLife($"Seed {options.Seed}, step {life.diary.Step}: {broken.Message}.\n{life.diary}", IsPromise: true);
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                return $"Seed {options.Seed}, step {life.diary.Step}: {e}\n{life.diary}";
+                return new BrokenLife($"Seed {options.Seed}, step {life.diary.Step}: {e}\n{life.diary}", IsPromise: false);
             }
         }
         finally
