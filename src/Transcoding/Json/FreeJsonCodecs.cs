@@ -95,7 +95,7 @@ internal static class FreeJson
         message.Fields.Clear();
         while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
         {
-            var name = reader.GetString()!;
+            var name = NameTable.Read(ref reader);
             reader.Read();
             try
             {

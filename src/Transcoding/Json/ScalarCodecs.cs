@@ -95,6 +95,11 @@ internal sealed class DoubleCodec : ValueCodec<double>
 
     public static double ReadNumber(ref Utf8JsonReader reader)
     {
+        if (reader.TokenType == JsonTokenType.Number && TryReadSmallInteger(reader.ValueSpan, out var integer))
+        {
+            return integer;
+        }
+
         if (reader.TokenType == JsonTokenType.String)
         {
             if (reader.ValueTextEquals("NaN"u8))
@@ -121,6 +126,31 @@ internal sealed class DoubleCodec : ValueCodec<double>
         }
 
         throw JsonInputException.Expected("a number", ref reader);
+    }
+
+    // Most numbers are counts and times, and those need no floating-point parser.
+    private static bool TryReadSmallInteger(ReadOnlySpan<byte> digits, out double value)
+    {
+        const int ExactDigitsMax = 15;
+        value = 0;
+        if (digits.Length > ExactDigitsMax)
+        {
+            return false;
+        }
+
+        var integer = 0L;
+        foreach (var digit in digits)
+        {
+            if (digit is < (byte)'0' or > (byte)'9')
+            {
+                return false; // A sign as well: -0 is not 0.
+            }
+
+            integer = (integer * 10) + (digit - '0');
+        }
+
+        value = integer;
+        return true;
     }
 }
 

@@ -111,19 +111,13 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         MethodDescriptor method, HttpRule rule, string verb, HttpTemplate template, IReadOnlyList<string> names, RestSurface surface, RestMethod options)
     {
         var parameters = new JsonArray();
-        var bound = new HashSet<string>(StringComparer.Ordinal);
-        var next = 0;
-        foreach (var variable in template.Variables)
+        var bound = template.Variables.Select(variable => variable.FieldPath).ToHashSet(StringComparer.Ordinal);
+        var wildcards = Enumerable.Range(0, template.Segments.Count).Where(i => template.Segments[i].Kind != SegmentKind.Literal);
+        foreach (var (name, segment) in names.Zip(wildcards))
         {
-            bound.Add(variable.FieldPath);
-            var field = FieldPath.Require(surface.Codec, method.InputType, variable.FieldPath, template.Text).Field.Descriptor;
-            for (var i = variable.Start; i < variable.End; i++)
-            {
-                if (template.Segments[i].Kind != SegmentKind.Literal)
-                {
-                    parameters.Add(Parameter(names[next++], "path", field, surface, isRequired: true));
-                }
-            }
+            parameters.Add(VariableAt(template, segment) is { } variable
+                ? Parameter(name, "path", FieldOf(variable, template, method, surface).Field.Descriptor, surface, isRequired: true)
+                : new JsonObject { ["name"] = name, ["in"] = "path", ["required"] = true, ["schema"] = Text() });
         }
 
         if (rule.Body != "*")
@@ -316,6 +310,12 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
 
     private static bool IsOpenApiMethod(string verb) => verb is "GET" or "PUT" or "POST" or "DELETE" or "OPTIONS" or "HEAD" or "PATCH" or "TRACE";
 
+    private static TemplateVariable? VariableAt(HttpTemplate template, int segment) =>
+        template.Variables.FirstOrDefault(variable => variable.Start <= segment && segment < variable.End);
+
+    private static FieldPath FieldOf(TemplateVariable variable, HttpTemplate template, MethodDescriptor method, RestSurface surface) =>
+        FieldPath.Require(surface.Codec, method.InputType, variable.FieldPath, template.Text);
+
     // OpenAPI has one parameter per segment, so a variable of several segments becomes several.
     private static (string Text, IReadOnlyList<string> Names) PathOf(HttpTemplate template, MethodDescriptor method, RestSurface surface)
     {
@@ -331,10 +331,11 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
                 continue;
             }
 
-            var variable = template.Variables.FirstOrDefault(v => v.Start <= i && i < v.End);
-            var name = variable is null ? $"segment{i}" : FieldPath.Require(surface.Codec, method.InputType, variable.FieldPath, template.Text).NameIn(surface.Codec.Style);
-            var wildcards = variable is null ? 1 : template.Segments.Skip(variable.Start).Take(variable.End - variable.Start).Count(s => s.Kind != SegmentKind.Literal);
-            name = wildcards == 1 ? name : $"{name}_{names.Count(known => known.StartsWith($"{name}_", StringComparison.Ordinal)) + 1}";
+            var variable = VariableAt(template, i);
+            var name = variable is null ? $"segment{i}" : FieldOf(variable, template, method, surface).NameIn(surface.Codec.Style);
+            var wildcards = variable is null ? [i] : Enumerable.Range(variable.Start, variable.End - variable.Start)
+                .Where(at => template.Segments[at].Kind != SegmentKind.Literal).ToArray();
+            name = wildcards.Length == 1 ? name : $"{name}_{Array.IndexOf(wildcards, i) + 1}";
             names.Add(name);
             text.Append('{').Append(name).Append('}');
         }
