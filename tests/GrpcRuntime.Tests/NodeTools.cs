@@ -72,7 +72,13 @@ internal static class NodeTools
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-            Environment = { ["NODE_PATH"] = modules },
+            Environment =
+            {
+                ["NODE_PATH"] = modules,
+                // Tests leave the machine for packages only.
+                ["REDOCLY_SUPPRESS_UPDATE_NOTICE"] = "true",
+                ["REDOCLY_TELEMETRY"] = "off",
+            },
         };
         Process process;
         try
