@@ -7,9 +7,11 @@ namespace Hub.Benchmarks;
 /// <summary>What nodes send all day, in the sizes they send it.</summary>
 internal static class JsonBodies
 {
+    private const long Now = 1_767_225_600_000;
     private const int Agents = 6;
     private const int Tasks = 200;
 
+    /// <summary>As reflectt-node sends it every 30 s.</summary>
     public static HeartbeatRequest Heartbeat()
     {
         var heartbeat = new HeartbeatRequest
@@ -17,15 +19,22 @@ internal static class JsonBodies
             HostId = "host_0197a3c2-7d10-7a41-9a40-5f6f4c1d2e3a",
             ContractVersion = Value.ForString("host-heartbeat.v1"),
             Status = "online",
-            Timestamp = 1_767_225_600_000,
-            Metrics = Of(("totalRequests", 48_211), ("totalErrors", 12), ("rps", 3.25), ("uptimeMs", 86_400_000)),
-            RequestCounts = Of(("/tasks", 1200), ("/chat/messages", 811), ("/heartbeat", 4200)),
-            Source = Of(("hostname", "build-box-3"), ("version", "0.1.34"), ("platform", "linux")),
+            Timestamp = Now,
+            Metrics = Of(
+                ("totalRequests", 48_211), ("totalErrors", 12), ("rps", 3.25),
+                ("rolling", Of(("requests", 811), ("errors", 3), ("errorRate", 0.37), ("windowMinutes", 15)))),
+            RequestCounts = Of(("total", 48_211), ("errors", 12), ("windowMs", 900_000), ("errorRatePct", 0.37)),
+            Source = Of(
+                ("hostId", "host_0197a3c2-7d10-7a41-9a40-5f6f4c1d2e3a"), ("hostName", "build-box-3"), ("hostType", "linux"), ("uptimeMs", 86_400_000)),
         };
         for (var i = 0; i < Agents; i++)
         {
-            heartbeat.Agents.Add(Of(("name", $"agent-{i}"), ("status", "working"), ("task", $"task-{i}"), ("lastSeen", 1_767_225_599_000 + i), ("idle", false)));
-            heartbeat.ActiveTasks.Add(Of(("id", $"task-{i}"), ("title", "Review the storage layer"), ("assignee", $"agent-{i}"), ("priority", "P1")));
+            heartbeat.Agents.Add(Of(
+                ("id", $"agent-{i}"), ("name", $"agent-{i}"), ("status", "active"), ("currentTaskId", $"task-{Now}-{i}"),
+                ("lastSeenAt", Now - 1_200), ("lastObservedAt", Now - 800), ("taskCounts", Of(("todo", 4), ("doing", 1), ("blocked", 0)))));
+            heartbeat.ActiveTasks.Add(Of(
+                ("id", $"task-{Now}-{i}"), ("title", "Review the storage layer"), ("status", "doing"), ("assignee", $"agent-{i}"),
+                ("priority", "P1"), ("updatedAt", Now - 60_000)));
         }
 
         return heartbeat;
@@ -65,6 +74,7 @@ internal static class JsonBodies
             {
                 string text => Value.ForString(text),
                 bool flag => Value.ForBool(flag),
+                Struct inner => Value.ForStruct(inner),
                 _ => Value.ForNumber(Convert.ToDouble(value, CultureInfo.InvariantCulture)),
             };
         }
