@@ -38,13 +38,23 @@ internal sealed class EchoServer : IAsyncDisposable
         EchoScript? script = null,
         Action<GrpcServiceOptions>? options = null,
         Action<IServiceCollection>? services = null,
-        Action<WebApplication>? map = null)
+        Action<WebApplication>? map = null,
+        Action<KestrelServerOptions>? kestrel = null,
+        Action<ListenOptions>? listen = null,
+        int port = 0)
     {
         var log = new LogRecorder();
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders().AddProvider(log);
-        builder.WebHost.ConfigureKestrel(kestrel =>
-            kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
+        builder.WebHost.ConfigureKestrel(server =>
+        {
+            kestrel?.Invoke(server);
+            server.Listen(IPAddress.Loopback, port, listener =>
+            {
+                listener.Protocols = HttpProtocols.Http2;
+                listen?.Invoke(listener);
+            });
+        });
         builder.Services.AddSingleton(script ?? new EchoScript());
         builder.Services.AddGrpc(options ?? (_ => { }));
         services?.Invoke(builder.Services);

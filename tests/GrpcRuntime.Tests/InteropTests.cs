@@ -49,9 +49,10 @@ public sealed class InteropTests
         };
         await using var server = await EchoServer.StartAsync(script, options => options.ResponseCompressionAlgorithm = "gzip");
 
-        var tests = Path.Combine(NodeTools.RepositoryRoot, "tests", "GrpcRuntime.Tests");
         var output = await NodeTools.RunNodeAsync(
-            Path.Combine(tests, "interop", "echo-client.js"), new Uri(server.Address).Authority, Path.Combine(tests, "echo.proto"));
+            Path.Combine(NodeTools.TestFolder, "interop", "echo-client.js"),
+            new Uri(server.Address).Authority,
+            Path.Combine(NodeTools.TestFolder, "echo.proto"));
         using var json = JsonDocument.Parse(output);
 
         void Expect(string name, string expected) =>

@@ -1,5 +1,3 @@
-using System.ComponentModel;
-using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Text;
 
@@ -14,108 +12,52 @@ internal static class NodeTools
 
     public static string RepositoryRoot { get; } = FindRoot();
 
-    private static string InstallCommand => $"npm ci --prefix {Path.Combine(RepositoryRoot, ".ci")}";
+    /// <summary>The folder of these tests, where the scripts and protos of other makers' programs are.</summary>
+    public static string TestFolder { get; } = Path.Combine(RepositoryRoot, "tests", "GrpcRuntime.Tests");
+
+    private static string CiFolder => Path.Combine(RepositoryRoot, ".ci");
+
+    private static string InstallCommand => $"apt-get install -y --no-install-recommends nodejs npm && npm ci --prefix {CiFolder}";
 
     /// <summary>Folder of the installed modules.</summary>
     public static Task<string> ModulesAsync() => LazyModules.Value;
 
     /// <summary>Runs a script with the modules of .ci.</summary>
     public static async Task<string> RunNodeAsync(string script, params string[] arguments) =>
-        await RunAsync("node", [script, .. arguments], await LazyModules.Value, input: null, RunLimit);
+        await Programs.RunAsync("node", [script, .. arguments], InstallCommand, RunLimit, await EnvironmentAsync());
+
+    /// <summary>Starts a server script with the modules of .ci.</summary>
+    public static async Task<ServerProcess> StartNodeAsync(string script, params string[] arguments) =>
+        await Programs.StartServerAsync("node", [script, .. arguments], InstallCommand, await EnvironmentAsync());
 
     /// <summary>Runs buf.</summary>
-    public static async Task<string> RunBufAsync(string? input, params string[] arguments)
+    public static async Task<string> RunBufAsync(string? input, params string[] arguments) =>
+        await Programs.RunAsync(
+            Path.Combine(await LazyModules.Value, "@bufbuild", "buf-linux-x64", "bin", "buf"),
+            arguments,
+            InstallCommand,
+            RunLimit,
+            await EnvironmentAsync(),
+            input);
+
+    private static async Task<Dictionary<string, string>> EnvironmentAsync() => new()
     {
-        var modules = await LazyModules.Value;
-        return await RunAsync(Path.Combine(modules, "@bufbuild", "buf-linux-x64", "bin", "buf"), arguments, modules, input, RunLimit);
-    }
+        ["NODE_PATH"] = await LazyModules.Value,
+        // Tests leave the machine for packages only.
+        ["REDOCLY_SUPPRESS_UPDATE_NOTICE"] = "true",
+        ["REDOCLY_TELEMETRY"] = "off",
+    };
 
     private static async Task<string> InstallAsync()
     {
-        var folder = Path.Combine(RepositoryRoot, ".ci");
-        var modules = Path.Combine(folder, "node_modules");
+        const string InstallOnce = """test "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" || npm ci --no-audit --no-fund --prefix "$1" """;
 
-        // Test processes run side by side; the first installs, the others wait here and then find it done.
-        await using var turn = await TakeTurnAsync();
-        var installed = new FileInfo(Path.Combine(modules, ".package-lock.json"));
-        if (!installed.Exists || installed.LastWriteTimeUtc < File.GetLastWriteTimeUtc(Path.Combine(folder, "package-lock.json")))
-        {
-            await RunAsync("npm", ["ci", "--no-audit", "--no-fund", "--prefix", folder], modules, input: null, InstallLimit);
-        }
-
-        return modules;
-    }
-
-    private static async Task<FileStream> TakeTurnAsync()
-    {
-        // Named by the repository, so that two checkouts do not wait for each other.
+        // Test processes run side by side; the first installs, the others wait for the lock and then find it done. The lock is named by
+        // the repository, so that two checkouts do not wait for each other.
         var name = Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(RepositoryRoot)).AsSpan(0, 8));
         var path = Path.Combine(Path.GetTempPath(), $"npm-ci-{name}.lock");
-        using var limit = new CancellationTokenSource(InstallLimit);
-        while (true)
-        {
-            try
-            {
-                return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            }
-            catch (IOException)
-            {
-                await Task.Delay(TimeSpan.FromMilliseconds(200), TimeProvider.System, limit.Token);
-            }
-        }
-    }
-
-    private static async Task<string> RunAsync(string program, string[] arguments, string modules, string? input, TimeSpan limit)
-    {
-        var start = new ProcessStartInfo(program, arguments)
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            Environment =
-            {
-                ["NODE_PATH"] = modules,
-                // Tests leave the machine for packages only.
-                ["REDOCLY_SUPPRESS_UPDATE_NOTICE"] = "true",
-                ["REDOCLY_TELEMETRY"] = "off",
-            },
-        };
-        Process process;
-        try
-        {
-            process = Process.Start(start)!;
-        }
-        catch (Win32Exception exception)
-        {
-            throw new InvalidOperationException(
-                $"{program} cannot be run ({exception.Message}). Install: apt-get install -y --no-install-recommends nodejs npm && {InstallCommand}", exception);
-        }
-
-        using (process)
-        {
-            var output = process.StandardOutput.ReadToEndAsync();
-            var error = process.StandardError.ReadToEndAsync();
-            if (input is not null)
-            {
-                await process.StandardInput.WriteAsync(input);
-            }
-
-            process.StandardInput.Close();
-            try
-            {
-                await process.WaitForExitAsync().WaitAsync(limit);
-            }
-            catch (TimeoutException)
-            {
-                process.Kill(entireProcessTree: true);
-                throw;
-            }
-
-            return process.ExitCode == 0
-                ? await output
-                : throw new InvalidOperationException(
-                    $"{program} {string.Join(' ', arguments)} ended with {process.ExitCode}: {await error} {await output}");
-        }
+        await Programs.RunAsync("flock", [path, "sh", "-c", InstallOnce, "sh", CiFolder], InstallCommand, InstallLimit);
+        return Path.Combine(CiFolder, "node_modules");
     }
 
     private static string FindRoot()

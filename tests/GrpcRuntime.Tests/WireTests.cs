@@ -75,8 +75,8 @@ public sealed class WireTests
 
     public static TheoryData<string, byte[], string> BadBodies => new()
     {
-        { "no message", [], "13" },
-        { "two messages", [.. RawHttp2.Frame(new EchoRequest()), .. RawHttp2.Frame(new EchoRequest())], "13" },
+        { "no message", [], "12" },
+        { "two messages", [.. RawHttp2.Frame(new EchoRequest()), .. RawHttp2.Frame(new EchoRequest())], "12" },
         { "half a header", [0, 0, 0], "13" },
         { "half a message", [0, 0, 0, 0, 9, 1], "13" },
         { "unknown flag", [2, 0, 0, 0, 0], "13" },

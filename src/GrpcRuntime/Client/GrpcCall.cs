@@ -17,10 +17,6 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 {
     private const string UserAgent = "grpc-csharp-runtime/1.0";
 
-    // Factor and spread of the waits between attempts, by the connection back-off of the gRPC documents.
-    private const double BackoffFactor = 1.6;
-    private const double BackoffJitter = 0.2;
-
     private static readonly StreamPipeReaderOptions ResponseOptions = new(bufferSize: 16 * 1024, minimumReadSize: 1024, useZeroByteReads: true);
 
     private readonly Lock _gate = new();
@@ -95,12 +91,12 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
             response = _current;
             if (await ReadNextAsync().ConfigureAwait(false))
             {
-                TryEnd(new Status(StatusCode.Internal, "More than one message came where one was expected."), []);
+                TryEnd(new Status(StatusCode.Unimplemented, "More than one message came where one was expected."), []);
                 throw Failure();
             }
         }
 
-        return response ?? throw new RpcException(new Status(StatusCode.Internal, "The call ended without a message."), GetTrailers());
+        return response ?? throw new RpcException(new Status(StatusCode.Unimplemented, "The call ended without a message."), GetTrailers());
     }
 
     public Task<bool> MoveNext(CancellationToken cancellationToken)
@@ -231,7 +227,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         }
         catch (Exception exception)
         {
-            TryEnd(ClientStatus.FromException(exception), []);
+            EndByFailure(exception);
         }
     }
 
@@ -242,7 +238,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         {
             var trailers = ClientStatus.ToMetadata(response.Headers);
             _headers.TrySetResult(trailers);
-            TryEnd(status.Value, trailers, isNatural: true);
+            EndByPeer(status.Value, trailers);
             return;
         }
 
@@ -258,7 +254,10 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         }
 
         var stream = await response.Content.ReadAsStreamAsync(_cancellation.Token).ConfigureAwait(false);
-        var reader = new MessageReader(PipeReader.Create(stream, ResponseOptions), _channel.Options.MaxReceiveMessageSize);
+        var reader = new MessageReader(PipeReader.Create(stream, ResponseOptions), _channel.Options.MaxReceiveMessageSize)
+        {
+            UnknownEncodingStatus = StatusCode.Internal,
+        };
         if (response.Headers.NonValidated.TryGetValues(GrpcProtocol.EncodingHeader, out var encoding))
         {
             reader.Encoding = encoding.ToString();
@@ -304,28 +303,41 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         return metadata;
     }
 
-    /// <summary>Sends, and with wait-for-ready sends again as long as no connection can be made.</summary>
+    /// <summary>Sends; while no connection can be made, a call that waits for ready sends again and any other fails.</summary>
     private async Task<HttpResponseMessage> SendWithPatienceAsync(Metadata? metadata)
     {
-        var options = _channel.Options;
-        var delay = options.InitialReconnectBackoff;
-        Random? random = null;
+        var backoff = _channel.Backoff;
         while (true)
         {
+            var left = backoff.Left(out var attempt, out var cause);
+            if (left > TimeSpan.Zero)
+            {
+                if (!_options.IsWaitForReady)
+                {
+                    throw new RpcException(new Status(
+                        StatusCode.Unavailable, $"The server is not reachable; the next attempt is in {left.TotalSeconds:F1} s. {cause?.Message}", cause));
+                }
+
+                ClientLog.WaitingForServer(_channel.Logger, _method.FullName, left, cause);
+                await Task.Delay(left, _channel.Options.TimeProvider, _cancellation.Token).ConfigureAwait(false);
+            }
+
             try
             {
-                return await _channel.SendAsync(CreateRequest(metadata), _cancellation.Token).ConfigureAwait(false);
+                var response = await _channel.SendAsync(CreateRequest(metadata), _cancellation.Token).ConfigureAwait(false);
+                backoff.Succeeded();
+                return response;
             }
             catch (HttpRequestException exception) when (
-                _options.IsWaitForReady
-                && exception.HttpRequestError is HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError)
+                exception.HttpRequestError is HttpRequestError.ConnectionError
+                    or HttpRequestError.NameResolutionError
+                    or HttpRequestError.SecureConnectionError)
             {
-                random ??= new Random();
-                var jittered = delay * (1 + (BackoffJitter * ((2 * random.NextDouble()) - 1)));
-                ClientLog.WaitingForServer(_channel.Logger, _method.FullName, jittered, exception);
-                await Task.Delay(jittered, options.TimeProvider, _cancellation.Token).ConfigureAwait(false);
-                delay *= BackoffFactor;
-                delay = options.MaxReconnectBackoff is { } max && delay > max ? max : delay;
+                backoff.Failed(attempt, exception);
+                if (!_options.IsWaitForReady)
+                {
+                    throw;
+                }
             }
         }
     }
@@ -428,14 +440,13 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 
                 reader.Complete();
                 var trailers = _response!.TrailingHeaders;
-                TryEnd(
-                    ClientStatus.FromHeaders(trailers) ?? new Status(StatusCode.Internal, "The response ended without grpc-status."),
-                    ClientStatus.ToMetadata(trailers),
-                    isNatural: true);
+                EndByPeer(
+                    ClientStatus.FromHeaders(trailers) ?? new Status(StatusCode.Unknown, "The response ended without grpc-status."),
+                    ClientStatus.ToMetadata(trailers));
             }
             catch (Exception exception)
             {
-                TryEnd(ClientStatus.FromException(exception), []);
+                EndByFailure(exception);
             }
         }
 
@@ -470,6 +481,30 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         // Thrown more than once, so each time a new one: an exception keeps the stack of one throw.
         return new RpcException(outcome.Status, outcome.Trailers);
     }
+
+    private void EndByPeer(Status status, Metadata trailers)
+    {
+        if (status.StatusCode == StatusCode.Cancelled && IsDeadlineOver())
+        {
+            OnDeadline();
+        }
+
+        TryEnd(status, trailers, isNatural: true);
+    }
+
+    private void EndByFailure(Exception exception)
+    {
+        var status = ClientStatus.FromException(exception);
+        if (status.StatusCode == StatusCode.Cancelled && IsDeadlineOver())
+        {
+            OnDeadline();
+        }
+
+        TryEnd(status, []);
+    }
+
+    // The server watches the same deadline and may cancel the call a moment before our own timer fires; to the caller that is the deadline.
+    private bool IsDeadlineOver() => _deadline <= _channel.Options.TimeProvider.GetUtcNow().UtcDateTime;
 
     private void TryEnd(Status status, Metadata trailers, bool isNatural = false)
     {

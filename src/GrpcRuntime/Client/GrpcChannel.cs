@@ -41,12 +41,15 @@ public sealed class GrpcChannel : ChannelBase, IDisposable
         _httpClient = options.HttpClient;
         _ownsHttp = options.DisposeHttpClient || (options.HttpClient is null && options.HttpHandler is null);
         _http = options.HttpClient ?? new HttpMessageInvoker(options.HttpHandler ?? CreateHandler(), disposeHandler: _ownsHttp);
+        Backoff = new ConnectionBackoff(options.InitialReconnectBackoff, options.MaxReconnectBackoff, options.TimeProvider, new Random());
         Logger = (options.LoggerFactory ?? NullLoggerFactory.Instance).CreateLogger("Grpc.Net.Client.GrpcCall");
     }
 
     internal Uri Address { get; }
 
     internal GrpcChannelOptions Options { get; }
+
+    internal ConnectionBackoff Backoff { get; }
 
     internal ILogger Logger { get; }
 

@@ -34,10 +34,13 @@ public sealed class GrpcChannelOptions
     /// <summary>Whether call credentials are sent without transport security. Default false: they stay at home.</summary>
     public bool UnsafeUseInsecureChannelCallCredentials { get; set; }
 
-    /// <summary>First wait of a call that waits for its server. Default 1 s.</summary>
+    /// <summary>
+    /// Wait after the first failed attempt to connect; it grows by 1.6 with each further one, 20 % more or less. Until it is over calls fail
+    /// at once, or wait if they were made to. Default 1 s.
+    /// </summary>
     public TimeSpan InitialReconnectBackoff { get; set; } = TimeSpan.FromSeconds(1);
 
-    /// <summary>Longest wait of a call that waits for its server; null for no limit. Default 120 s.</summary>
+    /// <summary>Longest wait between attempts to connect; null for no limit. Default 120 s.</summary>
     public TimeSpan? MaxReconnectBackoff { get; set; } = TimeSpan.FromSeconds(120);
 
     /// <summary>The clock of deadlines and waits.</summary>

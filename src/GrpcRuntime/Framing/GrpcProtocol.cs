@@ -28,6 +28,12 @@ internal static class GrpcProtocol
     /// <summary>Largest message taken unless options say otherwise, in bytes.</summary>
     public const int DefaultReceiveBytesMax = 4 * 1024 * 1024;
 
+    /// <summary>
+    /// Longest grpc-message sent, in characters as they travel. Peers limit all trailers together, many to 8 KiB, and drop the whole answer
+    /// if they are larger: a shorter text is better than no status.
+    /// </summary>
+    public const int MessageCharsMax = 4 * 1024;
+
     /// <summary>Timers cannot wait longer; later deadlines are watched up to here.</summary>
     public static readonly TimeSpan TimeoutMax = TimeSpan.FromDays(24);
 
@@ -101,22 +107,31 @@ internal static class GrpcProtocol
         return string.Create(CultureInfo.InvariantCulture, $"{Math.Min(ticks / TimeSpan.TicksPerHour, NumberMax)}H");
     }
 
-    /// <summary>Percent-encodes grpc-message.</summary>
+    /// <summary>Percent-encodes grpc-message; what does not fit into <see cref="MessageCharsMax"/> is cut off between characters.</summary>
     public static string EncodeMessage(string message)
     {
-        if (!message.AsSpan().ContainsAnyExcept(MessageSafe))
+        if (message.Length <= MessageCharsMax && !message.AsSpan().ContainsAnyExcept(MessageSafe))
         {
             return message;
         }
 
-        var encoded = new StringBuilder(message.Length + 16);
-        foreach (var b in Encoding.UTF8.GetBytes(message))
+        var encoded = new StringBuilder(Math.Min(message.Length + 16, MessageCharsMax));
+        Span<byte> bytes = stackalloc byte[4];
+        foreach (var rune in message.EnumerateRunes())
         {
-            if (b is >= (byte)' ' and <= (byte)'~' and not (byte)'%')
+            var isSafe = rune.Value is >= ' ' and <= '~' and not '%';
+            if (encoded.Length + (isSafe ? 1 : 3 * rune.Utf8SequenceLength) > MessageCharsMax)
             {
-                encoded.Append((char)b);
+                break;
             }
-            else
+
+            if (isSafe)
+            {
+                encoded.Append((char)rune.Value);
+                continue;
+            }
+
+            foreach (var b in bytes[..rune.EncodeToUtf8(bytes)])
             {
                 encoded.Append('%').Append(HexDigits[b >> 4]).Append(HexDigits[b & 0xF]);
             }

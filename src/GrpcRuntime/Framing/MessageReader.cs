@@ -22,6 +22,9 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
     /// <summary>Value of grpc-encoding; null means none was named.</summary>
     public string? Encoding { get; set; }
 
+    /// <summary>Status of messages in an encoding we do not know: by the protocol the server's refusal differs from the client's.</summary>
+    public StatusCode UnknownEncodingStatus { get; init; } = StatusCode.Unimplemented;
+
     public override int PayloadLength => (int)_payload.Length;
 
     public override byte[] PayloadAsNewBuffer() => _payload.ToArray();
@@ -110,13 +113,16 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
         return message;
     }
 
-    /// <summary>Reads the only message of a side that does not stream, and its end.</summary>
+    /// <summary>
+    /// Reads the only message of a side that does not stream, and its end. Another number of messages means that the peer knows the method
+    /// as one of another kind, which is UNIMPLEMENTED by the protocol.
+    /// </summary>
     /// <exception cref="RpcException">There is none, or more than one.</exception>
     public async ValueTask<T> ReadSingleAsync<T>(Marshaller<T> marshaller, CancellationToken cancellationToken)
         where T : class
     {
         var message = await ReadAsync(marshaller, cancellationToken).ConfigureAwait(false)
-            ?? throw new RpcException(new Status(StatusCode.Internal, "The stream ended without a message."));
+            ?? throw new RpcException(new Status(StatusCode.Unimplemented, "The stream ended without a message."));
         while (_received.IsEmpty)
         {
             if (!await WaitAsync(cancellationToken).ConfigureAwait(false))
@@ -126,7 +132,7 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
             }
         }
 
-        throw new RpcException(new Status(StatusCode.Internal, "More than one message came where one was expected."));
+        throw new RpcException(new Status(StatusCode.Unimplemented, "More than one message came where one was expected."));
     }
 
     /// <summary>Gives the received bytes back to the pipe. What was not parsed stays there.</summary>
@@ -185,7 +191,7 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
                 throw new RpcException(new Status(StatusCode.Internal, "A message is marked as compressed, but no grpc-encoding was named."));
             default:
                 throw new RpcException(new Status(
-                    StatusCode.Unimplemented, $"grpc-encoding '{Encoding}' is not supported; supported are {GrpcProtocol.AcceptedEncodings}."));
+                    UnknownEncodingStatus, $"grpc-encoding '{Encoding}' is not supported; supported are {GrpcProtocol.AcceptedEncodings}."));
         }
 
         var plain = new ArrayBufferWriter<byte>();
@@ -195,16 +201,17 @@ internal sealed class MessageReader(PipeReader input, int? receiveBytesMax) : De
             using var gzip = new GZipStream(packed, CompressionMode.Decompress);
             while (true)
             {
-                var read = gzip.Read(plain.GetSpan(4096));
+                // A few bytes can unpack to gigabytes: one byte over the limit is asked for and no more.
+                var room = (receiveBytesMax ?? Array.MaxLength - 1) + 1 - plain.WrittenCount;
+                var span = plain.GetSpan(4096);
+                var read = gzip.Read(span[..Math.Min(span.Length, room)]);
                 if (read == 0)
                 {
                     break;
                 }
 
                 plain.Advance(read);
-
-                // A few bytes can unpack to gigabytes: stop at the limit, not after it.
-                if (plain.WrittenCount > (receiveBytesMax ?? int.MaxValue))
+                if (read == room)
                 {
                     throw TooLarge();
                 }

@@ -38,6 +38,9 @@ public class GrpcServiceOptions
     /// <summary>The interceptors, outermost first; those of all services stand before those of one.</summary>
     public InterceptorCollection Interceptors { get; } = [];
 
+    /// <summary>Set when the application is built; null for options made by hand.</summary>
+    internal SingletonServices? Singletons { get; set; }
+
     internal bool IsReceiveSizeSet { get; private set; }
 
     internal bool IsSendSizeSet { get; private set; }

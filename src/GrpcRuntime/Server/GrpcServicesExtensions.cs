@@ -1,6 +1,7 @@
 using Grpc.AspNetCore.Server;
 using Grpc.AspNetCore.Server.Model;
 using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Options;
 
 namespace Grpc.AspNetCore.Server
 {
@@ -29,6 +30,8 @@ namespace Microsoft.Extensions.DependencyInjection
             services.AddOptions();
             services.TryAddSingleton(TimeProvider.System);
             services.TryAddSingleton<UnimplementedEndpoint>();
+            services.TryAddSingleton(provider => new SingletonServices(services, provider));
+            services.TryAddEnumerable(ServiceDescriptor.Singleton<IPostConfigureOptions<GrpcServiceOptions>, SingletonServicesSetup>());
             services.TryAddSingleton(typeof(IGrpcServiceActivator<>), typeof(DefaultGrpcServiceActivator<>));
             services.TryAddSingleton(typeof(ServerCallHandlerFactory<>));
             services.TryAddEnumerable(ServiceDescriptor.Singleton(typeof(IServiceMethodProvider<>), typeof(BinderServiceMethodProvider<>)));

@@ -211,6 +211,12 @@ internal abstract class ServerCall : ServerCallContext
             dataRate.MinDataRate = null;
         }
 
+        if (!request.Headers.TE.ToString().Contains("trailers", StringComparison.OrdinalIgnoreCase))
+        {
+            // A proxy on the way has dropped it and would drop our trailers too; this answer has none.
+            throw new RpcException(new Status(StatusCode.Unknown, "The header 'te: trailers' is missing."));
+        }
+
         if (request.Headers.TryGetValue(GrpcProtocol.EncodingHeader, out var encoding))
         {
             Reader.Encoding = encoding.ToString();

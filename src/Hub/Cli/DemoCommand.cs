@@ -66,7 +66,7 @@ internal sealed class DemoCommand : IAsyncDisposable
         var token = await StartHubAsync(cancellation);
         var rest = _rest!;
         var hostId = await StartNodeAsync(cancellation);
-        await using var tail = await TailAsync(rest, cancellation);
+        await using var tail = await DemoTail.OpenAsync(rest, cancellation);
         await ShowDeltaAsync(rest, tail, hostId, cancellation);
         await ShowCommandAsync(rest, hostId, cancellation);
         await ShowKillAsync(rest, hostId, cancellation);
@@ -133,8 +133,6 @@ internal sealed class DemoCommand : IAsyncDisposable
         Step(host is not null, $"A node runs as process {_node.ProcessId}, claimed a host with a join token and opened its link");
         return host?.GetProperty("id").GetString() ?? throw new InvalidOperationException("The node did not connect; see its messages above.");
     }
-
-    private static async Task<DemoTail> TailAsync(HttpClient rest, CancellationToken cancellation) => await DemoTail.OpenAsync(rest, cancellation);
 
     private async Task ShowDeltaAsync(HttpClient rest, DemoTail tail, string hostId, CancellationToken cancellation)
     {

@@ -113,6 +113,11 @@ internal sealed record HubSettings
             }
         }
 
+        if (configuration[TlsUrlKey] is { Length: > 0 } && Text(TlsCertificateKey).Length == 0)
+        {
+            faults.Add($"{TlsUrlKey}: nothing is served there without a certificate; set {TlsCertificateKey}.");
+        }
+
         var directory = Path.GetFullPath(Text(DataDirectoryKey));
         var store = StoreOf(Text(DataBackendKey), Text(DatabaseUrlKey), Text(DatabaseListenUrlKey), directory, faults) with
         {

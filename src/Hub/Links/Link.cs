@@ -173,8 +173,7 @@ internal sealed partial class Link
     {
         try
         {
-            return await _store.WriteFencedAsync(
-                Identity.TeamId, Identity.Fence, tx => _lanes.Apply(tx, Identity, batch), cancellation);
+            return await WriteAsync(batch.Lane, tx => _lanes.Apply(tx, Identity, batch), cancellation);
         }
         catch (ConstraintException e) when (_guards.PoisonSplit && batch.Entries.Count > 0)
         {
@@ -182,8 +181,7 @@ internal sealed partial class Link
             LogPoison(Identity.HostId, batch.Lane, batch.FirstSeq, batch.LastSeq, e.Constraint);
             if (batch.Entries.Count == 1)
             {
-                return await _store.WriteFencedAsync(
-                    Identity.TeamId, Identity.Fence, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint), cancellation);
+                return await WriteAsync(batch.Lane, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint), cancellation);
             }
 
             var half = batch.Entries.Count / 2;
@@ -194,6 +192,11 @@ internal sealed partial class Link
             return left.Nack is not null ? left : Joined(left.Ack!, await ApplyAsync(second, cancellation));
         }
     }
+
+    private Task<BatchAnswer> WriteAsync(Lane lane, Func<StoreTransaction, BatchAnswer> job, CancellationToken cancellation) =>
+        lane is Lane.Data or Lane.Bulk
+            ? _store.WriteBulkAsync(Identity.TeamId, Identity.Fence, job, cancellation)
+            : _store.WriteFencedAsync(Identity.TeamId, Identity.Fence, job, cancellation);
 
     private static BatchAnswer Joined(Ack left, BatchAnswer right)
     {

@@ -14,8 +14,8 @@ public sealed class KillRun(HubProcess hub, IReadOnlyList<NodeProcess> nodes, Ht
     /// <summary>Ids a node's tasks cycle through, so that records are superseded while they wait.</summary>
     private const int TaskIds = 40;
 
-    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(5);
-    private static readonly TimeSpan DrainWithin = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan DrainWithin = TimeSpan.FromSeconds(120);
 
     private readonly CancellationTokenSource _stopping = new();
     private readonly ConcurrentDictionary<(int Node, string TaskId), string> _published = new();
@@ -24,6 +24,7 @@ public sealed class KillRun(HubProcess hub, IReadOnlyList<NodeProcess> nodes, Ht
     private readonly List<Task> _load = [];
     private readonly Random _random = new(seed);
     private string[] _hostIds = [];
+    private string _refusal = "";
 
     /// <summary>What broke a promise.</summary>
     public ConcurrentQueue<string> Faults { get; } = new();
@@ -55,7 +56,13 @@ public sealed class KillRun(HubProcess hub, IReadOnlyList<NodeProcess> nodes, Ht
     public async Task KillOnceAsync(bool killHub, int loadBefore)
     {
         var goal = _commands.Count + loadBefore;
-        await UntilAsync(() => Task.FromResult(_commands.Count >= goal), "The load does not move on.");
+        await UntilAsync(
+            () =>
+            {
+                // A part of the load that broke is the fault to report, not that nothing moves.
+                return _load.Find(part => part.IsFaulted) is { } broken ? Task.FromException<bool>(broken.Exception!) : Task.FromResult(_commands.Count >= goal);
+            },
+            () => $"The load does not move on. {_refusal} {hub.Errors}");
         if (killHub)
         {
             await hub.KillAsync();
@@ -268,6 +275,7 @@ public sealed class KillRun(HubProcess hub, IReadOnlyList<NodeProcess> nodes, Ht
                 return await response.Content.ReadFromJsonAsync<JsonElement>();
             }
 
+            _refusal = $"Last refusal: {(int)response.StatusCode} {await response.Content.ReadAsStringAsync()}";
             if (response.StatusCode is not (HttpStatusCode.ServiceUnavailable or HttpStatusCode.TooManyRequests))
             {
                 Faults.Enqueue($"{response.RequestMessage?.RequestUri} answered {(int)response.StatusCode}: {await response.Content.ReadAsStringAsync()}");
@@ -293,7 +301,9 @@ public sealed class KillRun(HubProcess hub, IReadOnlyList<NodeProcess> nodes, Ht
         }
     }
 
-    private static async Task UntilAsync(Func<Task<bool>> holds, string complaint)
+    private static Task UntilAsync(Func<Task<bool>> holds, string complaint) => UntilAsync(holds, () => complaint);
+
+    private static async Task UntilAsync(Func<Task<bool>> holds, Func<string> complaint)
     {
         var time = TimeProvider.System;
         var started = time.GetTimestamp();
@@ -301,7 +311,7 @@ public sealed class KillRun(HubProcess hub, IReadOnlyList<NodeProcess> nodes, Ht
         {
             if (time.GetElapsedTime(started) > DrainWithin)
             {
-                throw new TimeoutException(complaint);
+                throw new TimeoutException(complaint());
             }
 
             await Task.Delay(Pace, time);

@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using Grpc.Framing;
+using Microsoft.AspNetCore.Http;
 
 namespace Grpc.AspNetCore.Server.Model;
 
@@ -9,8 +10,13 @@ internal sealed record MethodOptions(
     int? MaxSendMessageSize,
     bool EnableDetailedErrors,
     CompressionLevel? ResponseGzip,
-    IReadOnlyList<InterceptorRegistration> Interceptors)
+    IReadOnlyList<InterceptorRegistration> Interceptors,
+    SingletonServices? Singletons)
 {
+    /// <summary>Where a call takes an instance of a type from.</summary>
+    public IServiceProvider ProviderOf(Type type, HttpContext httpContext) =>
+        Singletons?.ProviderOf(type, httpContext) ?? httpContext.RequestServices;
+
     public static MethodOptions Create(GrpcServiceOptions global, GrpcServiceOptions service)
     {
         var algorithm = service.ResponseCompressionAlgorithm ?? global.ResponseCompressionAlgorithm;
@@ -26,6 +32,7 @@ internal sealed record MethodOptions(
             algorithm == GrpcProtocol.GzipEncoding
                 ? service.ResponseCompressionLevel ?? global.ResponseCompressionLevel ?? CompressionLevel.Fastest
                 : null,
-            [.. global.Interceptors, .. service.Interceptors]);
+            [.. global.Interceptors, .. service.Interceptors],
+            global.Singletons);
     }
 }

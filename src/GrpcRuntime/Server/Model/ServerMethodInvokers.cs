@@ -4,20 +4,26 @@ using Microsoft.AspNetCore.Http;
 namespace Grpc.AspNetCore.Server.Model;
 
 /// <summary>Makes the service instance of each call and disposes it after the call.</summary>
-internal abstract class ServerMethodInvoker<TService>(IGrpcServiceActivator<TService> activator)
+internal abstract class ServerMethodInvoker<TService>(MethodOptions options, IGrpcServiceActivator<TService> activator)
     where TService : class
 {
+    // Activators of the application's own are promised the services of the request.
+    private readonly bool _isOwnActivator = activator is DefaultGrpcServiceActivator<TService>;
+
     protected Task<TResult> CallAsync<TResult>(HttpContext httpContext, Func<TService, Task<TResult>> method)
     {
-        var service = activator.Create(httpContext.RequestServices);
+        var service = Create(httpContext);
         return NeedsRelease(service) ? ReleaseAfterAsync(service, method) : method(service.Instance);
     }
 
     protected Task CallAsync(HttpContext httpContext, Func<TService, Task> method)
     {
-        var service = activator.Create(httpContext.RequestServices);
+        var service = Create(httpContext);
         return NeedsRelease(service) ? ReleaseAfterAsync(service, method) : method(service.Instance);
     }
+
+    private GrpcActivatorHandle<TService> Create(HttpContext httpContext) =>
+        activator.Create(_isOwnActivator ? options.ProviderOf(typeof(TService), httpContext) : httpContext.RequestServices);
 
     private static bool NeedsRelease(GrpcActivatorHandle<TService> service) =>
         service.State is not null || (service.Created && service.Instance is IDisposable or IAsyncDisposable);
@@ -58,7 +64,7 @@ internal sealed class UnaryServerMethodInvoker<TService, TRequest, TResponse> : 
 
     public UnaryServerMethodInvoker(
         UnaryServerMethod<TService, TRequest, TResponse> method, MethodOptions options, IGrpcServiceActivator<TService> activator)
-        : base(activator)
+        : base(options, activator)
     {
         _method = method;
         foreach (var registration in options.Interceptors.Reverse())
@@ -66,7 +72,7 @@ internal sealed class UnaryServerMethodInvoker<TService, TRequest, TResponse> : 
             var next = _pipeline ?? ((request, call) => CallServiceAsync(call.GetHttpContext(), call, request));
             _pipeline = async (request, call) =>
             {
-                await using var lease = registration.Rent(call.GetHttpContext().RequestServices);
+                await using var lease = registration.Rent(options.ProviderOf(registration.Type, call.GetHttpContext()));
                 return await lease.Interceptor.UnaryServerHandler(request, call, next).ConfigureAwait(false);
             };
         }
@@ -90,7 +96,7 @@ internal sealed class ClientStreamingServerMethodInvoker<TService, TRequest, TRe
 
     public ClientStreamingServerMethodInvoker(
         ClientStreamingServerMethod<TService, TRequest, TResponse> method, MethodOptions options, IGrpcServiceActivator<TService> activator)
-        : base(activator)
+        : base(options, activator)
     {
         _method = method;
         foreach (var registration in options.Interceptors.Reverse())
@@ -98,7 +104,7 @@ internal sealed class ClientStreamingServerMethodInvoker<TService, TRequest, TRe
             var next = _pipeline ?? ((requests, call) => CallServiceAsync(call.GetHttpContext(), call, requests));
             _pipeline = async (requests, call) =>
             {
-                await using var lease = registration.Rent(call.GetHttpContext().RequestServices);
+                await using var lease = registration.Rent(options.ProviderOf(registration.Type, call.GetHttpContext()));
                 return await lease.Interceptor.ClientStreamingServerHandler(requests, call, next).ConfigureAwait(false);
             };
         }
@@ -122,7 +128,7 @@ internal sealed class ServerStreamingServerMethodInvoker<TService, TRequest, TRe
 
     public ServerStreamingServerMethodInvoker(
         ServerStreamingServerMethod<TService, TRequest, TResponse> method, MethodOptions options, IGrpcServiceActivator<TService> activator)
-        : base(activator)
+        : base(options, activator)
     {
         _method = method;
         foreach (var registration in options.Interceptors.Reverse())
@@ -130,7 +136,7 @@ internal sealed class ServerStreamingServerMethodInvoker<TService, TRequest, TRe
             var next = _pipeline ?? ((request, responses, call) => CallServiceAsync(call.GetHttpContext(), call, request, responses));
             _pipeline = async (request, responses, call) =>
             {
-                await using var lease = registration.Rent(call.GetHttpContext().RequestServices);
+                await using var lease = registration.Rent(options.ProviderOf(registration.Type, call.GetHttpContext()));
                 await lease.Interceptor.ServerStreamingServerHandler(request, responses, call, next).ConfigureAwait(false);
             };
         }
@@ -158,7 +164,7 @@ internal sealed class DuplexStreamingServerMethodInvoker<TService, TRequest, TRe
 
     public DuplexStreamingServerMethodInvoker(
         DuplexStreamingServerMethod<TService, TRequest, TResponse> method, MethodOptions options, IGrpcServiceActivator<TService> activator)
-        : base(activator)
+        : base(options, activator)
     {
         _method = method;
         foreach (var registration in options.Interceptors.Reverse())
@@ -166,7 +172,7 @@ internal sealed class DuplexStreamingServerMethodInvoker<TService, TRequest, TRe
             var next = _pipeline ?? ((requests, responses, call) => CallServiceAsync(call.GetHttpContext(), call, requests, responses));
             _pipeline = async (requests, responses, call) =>
             {
-                await using var lease = registration.Rent(call.GetHttpContext().RequestServices);
+                await using var lease = registration.Rent(options.ProviderOf(registration.Type, call.GetHttpContext()));
                 await lease.Interceptor.DuplexStreamingServerHandler(requests, responses, call, next).ConfigureAwait(false);
             };
         }
