@@ -40,7 +40,13 @@ internal static class NodeTools
             await EnvironmentAsync(),
             input);
 
-    private static async Task<Dictionary<string, string>> EnvironmentAsync() => new() { ["NODE_PATH"] = await LazyModules.Value };
+    private static async Task<Dictionary<string, string>> EnvironmentAsync() => new()
+    {
+        ["NODE_PATH"] = await LazyModules.Value,
+        // Tests leave the machine for packages only.
+        ["REDOCLY_SUPPRESS_UPDATE_NOTICE"] = "true",
+        ["REDOCLY_TELEMETRY"] = "off",
+    };
 
     private static async Task<string> InstallAsync()
     {

@@ -48,7 +48,8 @@ internal sealed class EntityVersion(FieldPath? answerField, FieldPath? matchFiel
         var tag = new EntityTagHeaderValue($"\"{Uri.EscapeDataString(version)}\"");
         http.Response.Headers.ETag = tag.ToString();
         return (HttpMethods.IsGet(http.Request.Method) || HttpMethods.IsHead(http.Request.Method))
-            && http.Request.GetTypedHeaders().IfNoneMatch.Any(known => known.Equals(EntityTagHeaderValue.Any) || known.Compare(tag, useStrongComparison: false));
+            && http.Request.GetTypedHeaders().IfNoneMatch.Any(
+                known => known.Equals(EntityTagHeaderValue.Any) || known.Compare(tag, useStrongComparison: false));
     }
 
     /// <summary>Whether an error says that If-Match did not hold: ABORTED, unless its reason has a status of its own.</summary>

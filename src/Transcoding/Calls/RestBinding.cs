@@ -35,7 +35,9 @@ internal sealed class RestBinding
 
         // A rule's own response_body is the more particular of the two.
         _responseField = ResponseField(rule.ResponseBody.Length > 0 ? rule.ResponseBody : _options.ResponseField);
-        _idempotencyKey = FieldPath.Find(surface.Codec, method.InputType, IdempotencyKeyField) is { Field.Descriptor.FieldType: FieldType.String } key ? key : null;
+        _idempotencyKey = method.InputType.FindFieldByName(IdempotencyKeyField) is { FieldType: FieldType.String, IsRepeated: false }
+            ? RequestField(IdempotencyKeyField)
+            : null;
         _successFlag = ResponseField(_options.SuccessWhen?.Field);
         if (_successFlag is { Field.Descriptor.FieldType: not FieldType.Bool })
         {

@@ -272,7 +272,7 @@ internal sealed class MapField<TMessage, TKey, TValue>(FieldDescriptor descripto
 
         while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
         {
-            var name = reader.GetString()!;
+            var name = NameTable.Read(ref reader);
             reader.Read();
             try
             {

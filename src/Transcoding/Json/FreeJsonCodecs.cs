@@ -92,19 +92,21 @@ internal static class FreeJson
             throw JsonInputException.Expected("an object", ref reader);
         }
 
-        message.Fields.Clear();
-        while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
+        var fields = message.Fields;
+        fields.Clear();
+        var name = "";
+        try
         {
-            var name = reader.GetString()!;
-            reader.Read();
-            try
+            while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
             {
-                message.Fields[name] = Read(ref reader);
+                name = NameTable.Read(ref reader);
+                reader.Read();
+                fields[name] = Read(ref reader);
             }
-            catch (JsonInputException error) when (error.Under(name))
-            {
-                throw; // Never reached: the filter only completes the path.
-            }
+        }
+        catch (JsonInputException error) when (error.Under(name))
+        {
+            throw; // Never reached: the filter only completes the path.
         }
     }
 

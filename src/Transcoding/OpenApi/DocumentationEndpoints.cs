@@ -13,12 +13,17 @@ namespace Hub.Transcoding.OpenApi;
 internal sealed class DocumentationEndpoints(SurfaceTable surfaces, EndpointDataSource endpoints, IOptions<JsonTranscodingOptions> options)
 {
     // Indented and unescaped, because the text is committed and read by people.
-    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Indented = new()
+    {
+        WriteIndented = true,
+        NewLine = "\n",
+        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
 
     // Made at the first request: all services are mapped by then.
     private readonly Lazy<byte[]> _document = new(() => Encoding.UTF8.GetBytes(
         new OpenApiDocument(surfaces, ProtoComments.Read(options.Value.OpenDescriptorSet), options.Value.Title)
-            .Build(endpoints.Endpoints.Select(endpoint => endpoint.Metadata.GetMetadata<RestEndpointMetadata>()).OfType<RestEndpointMetadata>())
+            .Build(endpoints.Endpoints.SelectMany(endpoint => endpoint.Metadata.OfType<RestEndpointMetadata>()))
             .ToJsonString(Indented) + "\n"));
 
     public Task SendDocumentAsync(HttpContext http) => SendAsync(http, "application/json", _document.Value);

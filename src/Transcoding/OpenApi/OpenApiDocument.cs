@@ -9,7 +9,9 @@ using Hub.Transcoding.Routes;
 
 namespace Hub.Transcoding.OpenApi;
 
-/// <summary>The OpenAPI 3.1 document of all REST endpoints, made from descriptors and their comments. The same contract gives the same text.</summary>
+/// <summary>
+/// The OpenAPI 3.1 document of all REST endpoints, made from descriptors and their comments. The same contract gives the same text.
+/// </summary>
 internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comments, string title)
 {
     private const string Json = "application/json";
@@ -18,34 +20,35 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         "Requests may use camelCase and proto names, numbers as text and text as numbers; unknown fields are ignored. "
         + "Every GET also answers HEAD. The header grpc-timeout (such as 5S or 500m) sets a deadline; bodies may come in gzip.";
 
+    private static readonly string[] Methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"];
+
     private readonly OpenApiSchemas _schemas = new(comments);
 
     public JsonObject Build(IEnumerable<RestEndpointMetadata> endpoints)
     {
         var paths = new SortedDictionary<string, JsonObject>(StringComparer.Ordinal);
         var services = new SortedDictionary<string, ServiceDescriptor>(StringComparer.Ordinal);
-        foreach (var (method, rules) in endpoints.GroupBy(endpoint => endpoint.Method, endpoint => endpoint.HttpRule).OrderBy(group => group.Key.FullName, StringComparer.Ordinal)
-            .Select(group => (group.Key, group)))
+        foreach (var group in endpoints.GroupBy(endpoint => endpoint.Method).OrderBy(group => group.Key.FullName, StringComparer.Ordinal))
         {
+            var method = group.Key;
             services.TryAdd(method.Service.Name, method.Service);
-            var number = 0;
-            foreach (var rule in rules)
+            foreach (var (index, endpoint) in group.Index())
             {
-                number++;
-                var (verb, path) = HttpRules.Pattern(rule, method);
-                if (!IsOpenApiMethod(verb))
+                var (verb, path) = HttpRules.Pattern(endpoint.HttpRule, method);
+                if (!Methods.Contains(verb))
                 {
                     continue; // The format knows no others.
                 }
 
-                var template = HttpTemplate.Parse(path);
-                var (text, names) = PathOf(template, method, surfaces.Register(method.File));
+                var options = method.GetOptions()?.GetExtension(RestExtensions.Rest) ?? new RestMethod();
+                var rule = new Rule(method, endpoint.HttpRule, verb, HttpTemplate.Parse(path), surfaces.Register(method.File), options);
+                var (text, names) = PathOf(rule);
                 if (!paths.TryGetValue(text, out var item))
                 {
                     paths.Add(text, item = []);
                 }
 
-                item[verb.ToLowerInvariant()] = Operation(method, rule, verb, template, names, number);
+                item[verb.ToLowerInvariant()] = Operation(rule, names, index);
             }
         }
 
@@ -76,14 +79,13 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         return tag;
     }
 
-    private JsonObject Operation(MethodDescriptor method, HttpRule rule, string verb, HttpTemplate template, IReadOnlyList<string> names, int number)
+    private JsonObject Operation(Rule rule, IReadOnlyList<string> names, int index)
     {
-        var surface = surfaces.Register(method.File);
-        var options = method.GetOptions()?.GetExtension(RestExtensions.Rest) ?? new RestMethod();
+        var method = rule.Method;
         var comment = comments.Of(method);
         var operation = new JsonObject
         {
-            ["operationId"] = $"{method.Service.Name}_{method.Name}{(number > 1 ? $"_{number.ToString(CultureInfo.InvariantCulture)}" : "")}",
+            ["operationId"] = string.Create(CultureInfo.InvariantCulture, $"{method.Service.Name}_{method.Name}{(index > 0 ? $"_{index + 1}" : "")}"),
             ["tags"] = new JsonArray(method.Service.Name),
             ["summary"] = comment.Length > 0 ? ProtoComments.FirstSentence(comment) : method.Name,
         };
@@ -92,44 +94,38 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
             operation["description"] = comment;
         }
 
-        var parameters = Parameters(method, rule, verb, template, names, surface, options);
+        var parameters = Parameters(rule, names);
         if (parameters.Count > 0)
         {
             operation["parameters"] = parameters;
         }
 
-        if (rule.Body.Length > 0)
+        if (rule.Http.Body.Length > 0)
         {
-            operation["requestBody"] = new JsonObject { ["content"] = RequestContent(method, rule, template, surface) };
+            operation["requestBody"] = new JsonObject { ["content"] = RequestContent(rule) };
         }
 
-        operation["responses"] = Responses(method, rule, verb, surface, options);
+        operation["responses"] = Responses(rule);
         return operation;
     }
 
-    private JsonArray Parameters(
-        MethodDescriptor method, HttpRule rule, string verb, HttpTemplate template, IReadOnlyList<string> names, RestSurface surface, RestMethod options)
+    private JsonArray Parameters(Rule rule, IReadOnlyList<string> names)
     {
+        var (method, http, verb, template, surface, options) = rule;
         var parameters = new JsonArray();
-        var bound = new HashSet<string>(StringComparer.Ordinal);
-        var next = 0;
-        foreach (var variable in template.Variables)
+        var bound = template.Variables.Select(variable => variable.FieldPath).ToHashSet(StringComparer.Ordinal);
+        var wildcards = Enumerable.Range(0, template.Segments.Count).Where(i => template.Segments[i].Kind != SegmentKind.Literal);
+        foreach (var (name, segment) in names.Zip(wildcards))
         {
-            bound.Add(variable.FieldPath);
-            var field = FieldPath.Require(surface.Codec, method.InputType, variable.FieldPath, template.Text).Field.Descriptor;
-            for (var i = variable.Start; i < variable.End; i++)
-            {
-                if (template.Segments[i].Kind != SegmentKind.Literal)
-                {
-                    parameters.Add(Parameter(names[next++], "path", field, surface, isRequired: true));
-                }
-            }
+            parameters.Add(VariableAt(template, segment) is { } variable
+                ? Parameter(name, "path", FieldOf(variable, rule).Field.Descriptor, surface, isRequired: true)
+                : new JsonObject { ["name"] = name, ["in"] = "path", ["required"] = true, ["schema"] = Text() });
         }
 
-        if (rule.Body != "*")
+        if (http.Body != "*")
         {
-            bound.Add(rule.Body);
-            AddQuery(parameters, method.InputType, "", "", bound, surface, []);
+            bound.Add(http.Body);
+            AddQuery(parameters, method.InputType, new QueryPrefix("", ""), bound, surface, []);
         }
 
         if (method.InputType.FindFieldByName("idempotency_key") is { } key && verb != "GET")
@@ -155,14 +151,15 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
 
     // Every leaf that neither path nor body binds is a parameter, named by its path.
     private void AddQuery(
-        JsonArray parameters, MessageDescriptor type, string protoPrefix, string jsonPrefix, HashSet<string> bound, RestSurface surface, MessageDescriptor[] within)
+        JsonArray parameters, MessageDescriptor type, QueryPrefix prefix, HashSet<string> bound, RestSurface surface, MessageDescriptor[] within)
     {
         foreach (var field in type.Fields.InDeclarationOrder())
         {
-            var proto = protoPrefix + field.Name;
-            var name = jsonPrefix + surface.Codec.Style.NameOf(field);
+            var proto = prefix.Proto + field.Name;
+            var name = prefix.Json + surface.Codec.Style.NameOf(field);
             var message = field.FieldType == FieldType.Message ? field.MessageType : null;
-            if (bound.Contains(proto) || field.IsMap || (message is not null && !IsText(message) && (field.IsRepeated || within.Contains(message))))
+            var isOpaque = message is not null && !IsText(message) && (field.IsRepeated || within.Contains(message));
+            if (bound.Contains(proto) || field.IsMap || isOpaque)
             {
                 continue;
             }
@@ -173,7 +170,7 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
             }
             else if (surface.Codec.For(message) is IObjectCodec)
             {
-                AddQuery(parameters, message, $"{proto}.", $"{name}.", bound, surface, [.. within, message]);
+                AddQuery(parameters, message, new QueryPrefix($"{proto}.", $"{name}."), bound, surface, [.. within, message]);
             }
         }
     }
@@ -210,36 +207,42 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         ["schema"] = new JsonObject { ["type"] = "string" },
     };
 
-    private JsonObject RequestContent(MethodDescriptor method, HttpRule rule, HttpTemplate template, RestSurface surface)
+    private JsonObject RequestContent(Rule rule)
     {
-        var type = method.InputType;
-        var field = rule.Body == "*" ? null : FieldPath.Require(surface.Codec, type, rule.Body, template.Text).Field.Descriptor;
+        var (type, surface) = (rule.Method.InputType, rule.Surface);
+        var field = rule.Http.Body == "*" ? null : type.FindFieldByName(rule.Http.Body);
         if ((field is null ? type : field.FieldType == FieldType.Message ? field.MessageType : null) == HttpBody.Descriptor)
         {
             return Content("*/*", []);
         }
 
         // Fields of the path are not said twice.
-        var inPath = template.Variables.Select(variable => type.FindFieldByName(variable.FieldPath)).OfType<FieldDescriptor>().ToArray();
+        var inPath = rule.Template.Variables.Select(variable => type.FindFieldByName(variable.FieldPath)).OfType<FieldDescriptor>().ToArray();
         return Content(Json, field is not null ? _schemas.Field(field, surface)
             : inPath.Length > 0 ? _schemas.Object(type, surface, inPath)
             : _schemas.Message(type, surface));
     }
 
-    private JsonObject Responses(MethodDescriptor method, HttpRule rule, string verb, RestSurface surface, RestMethod options)
+    private JsonObject Responses(Rule rule)
     {
+        var (method, _, verb, _, surface, options) = rule;
         var responses = new JsonObject();
         var hasTag = options.Version is { EtagField.Length: > 0 };
-        var content = AnswerContent(method, rule, surface, options);
-        foreach (var status in new SortedSet<int>([options.SuccessStatus > 0 ? options.SuccessStatus : 200, .. options.SuccessWhen is { } when ? [when.Status] : Array.Empty<int>()]))
+        var content = AnswerContent(rule);
+        var comment = comments.Of(method.OutputType);
+        var statuses = new SortedSet<int> { options.SuccessStatus > 0 ? options.SuccessStatus : 200 };
+        if (options.SuccessWhen is { } condition)
         {
-            var response = new JsonObject { ["description"] = comments.Of(method.OutputType) is { Length: > 0 } comment ? comment : "Success." };
+            statuses.Add(condition.Status);
+        }
+
+        foreach (var status in statuses)
+        {
+            var response = new JsonObject { ["description"] = comment.Length > 0 ? comment : "Success." };
             if (hasTag)
             {
-                response["headers"] = new JsonObject
-                {
-                    ["ETag"] = new JsonObject { ["description"] = "The resource's version.", ["schema"] = new JsonObject { ["type"] = "string" } },
-                };
+                var tag = new JsonObject { ["description"] = "The resource's version.", ["schema"] = Text() };
+                response["headers"] = new JsonObject { ["ETag"] = tag };
             }
 
             if (status != 204)
@@ -260,9 +263,10 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         return responses;
     }
 
-    private JsonObject AnswerContent(MethodDescriptor method, HttpRule rule, RestSurface surface, RestMethod options)
+    private JsonObject AnswerContent(Rule rule)
     {
-        var part = rule.ResponseBody.Length > 0 ? rule.ResponseBody : options.ResponseField;
+        var (method, http, _, _, surface, options) = rule;
+        var part = http.ResponseBody.Length > 0 ? http.ResponseBody : options.ResponseField;
         var field = part.Length > 0 ? FieldPath.Require(surface.Codec, method.OutputType, part, method.FullName).Field.Descriptor : null;
         if ((field is null ? method.OutputType : field.FieldType == FieldType.Message ? field.MessageType : null) == HttpBody.Descriptor)
         {
@@ -280,12 +284,7 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         }
 
         return Content(Json, surface.Envelope == Envelope.SuccessData && !options.NoEnvelope
-            ? new JsonObject
-            {
-                ["type"] = "object",
-                ["properties"] = new JsonObject { ["success"] = new JsonObject { ["const"] = true }, ["data"] = OpenApiSchemas.OrNull(schema) },
-                ["required"] = new JsonArray("success", "data"),
-            }
+            ? Object([("success", Constant(true)), ("data", OpenApiSchemas.OrNull(schema))])
             : schema);
     }
 
@@ -294,19 +293,24 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         ["description"] = description,
         ["content"] = Content(Json, surface.ErrorShape switch
         {
-            ErrorShape.SuccessError => _schemas.Reference("ErrorInEnvelope", () => ErrorObject(
-                ("success", new JsonObject { ["const"] = false }, true), ("error", ErrorObject(("code", Text(), true), ("message", Text(), true), ("details", Details(), false)), true))),
-            ErrorShape.MessageCode => _schemas.Reference("ErrorMessage", () => ErrorObject(("message", Text(), true), ("code", Text(), true), ("details", Details(), false))),
-            _ => _schemas.Reference("Error", () => ErrorObject(("error", Text(), true), ("code", Text(), true), ("reason", Text(), false), ("details", Details(), false))),
+            ErrorShape.SuccessError => _schemas.Reference("ErrorInEnvelope", () => Object(
+                [("success", Constant(false)), ("error", Object([("code", Text()), ("message", Text())], ("details", Details())))])),
+            ErrorShape.MessageCode => _schemas.Reference(
+                "ErrorMessage", () => Object([("message", Text()), ("code", Text())], ("details", Details()))),
+            _ => _schemas.Reference("Error", () => Object([("error", Text()), ("code", Text())], ("reason", Text()), ("details", Details()))),
         }),
     };
 
-    private static JsonObject ErrorObject(params (string Name, JsonObject Schema, bool IsRequired)[] members) => new()
+    private static JsonObject Object((string Name, JsonObject Schema)[] required, params (string Name, JsonObject Schema)[] optional) => new()
     {
         ["type"] = "object",
-        ["properties"] = new JsonObject(members.Select(member => KeyValuePair.Create<string, JsonNode?>(member.Name, member.Schema))),
-        ["required"] = new JsonArray([.. members.Where(member => member.IsRequired).Select(member => JsonValue.Create(member.Name))]),
+        ["properties"] = new JsonObject([.. required.Select(Entry), .. optional.Select(Entry)]),
+        ["required"] = new JsonArray([.. required.Select(member => JsonValue.Create(member.Name))]),
     };
+
+    private static KeyValuePair<string, JsonNode?> Entry((string Name, JsonObject Schema) member) => new(member.Name, member.Schema);
+
+    private static JsonObject Constant(bool value) => new() { ["const"] = value };
 
     private static JsonObject Text() => new() { ["type"] = "string" };
 
@@ -314,11 +318,16 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
 
     private static JsonObject Content(string type, JsonObject schema) => new() { [type] = new JsonObject { ["schema"] = schema } };
 
-    private static bool IsOpenApiMethod(string verb) => verb is "GET" or "PUT" or "POST" or "DELETE" or "OPTIONS" or "HEAD" or "PATCH" or "TRACE";
+    private static TemplateVariable? VariableAt(HttpTemplate template, int segment) =>
+        template.Variables.FirstOrDefault(variable => variable.Start <= segment && segment < variable.End);
+
+    private static FieldPath FieldOf(TemplateVariable variable, Rule rule) =>
+        FieldPath.Require(rule.Surface.Codec, rule.Method.InputType, variable.FieldPath, rule.Template.Text);
 
     // OpenAPI has one parameter per segment, so a variable of several segments becomes several.
-    private static (string Text, IReadOnlyList<string> Names) PathOf(HttpTemplate template, MethodDescriptor method, RestSurface surface)
+    private static (string Text, IReadOnlyList<string> Names) PathOf(Rule rule)
     {
+        var template = rule.Template;
         var text = new StringBuilder();
         var names = new List<string>();
         for (var i = 0; i < template.Segments.Count; i++)
@@ -331,10 +340,11 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
                 continue;
             }
 
-            var variable = template.Variables.FirstOrDefault(v => v.Start <= i && i < v.End);
-            var name = variable is null ? $"segment{i}" : FieldPath.Require(surface.Codec, method.InputType, variable.FieldPath, template.Text).NameIn(surface.Codec.Style);
-            var wildcards = variable is null ? 1 : template.Segments.Skip(variable.Start).Take(variable.End - variable.Start).Count(s => s.Kind != SegmentKind.Literal);
-            name = wildcards == 1 ? name : $"{name}_{names.Count(known => known.StartsWith($"{name}_", StringComparison.Ordinal)) + 1}";
+            var variable = VariableAt(template, i);
+            var name = variable is null ? $"segment{i}" : FieldOf(variable, rule).NameIn(rule.Surface.Codec.Style);
+            var wildcards = variable is null ? [i] : Enumerable.Range(variable.Start, variable.End - variable.Start)
+                .Where(at => template.Segments[at].Kind != SegmentKind.Literal).ToArray();
+            name = wildcards.Length == 1 ? name : $"{name}_{Array.IndexOf(wildcards, i) + 1}";
             names.Add(name);
             text.Append('{').Append(name).Append('}');
         }
@@ -342,4 +352,11 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
         text.Append(template.Segments.Count == 0 ? "/" : "").Append(template.Verb is null ? "" : $":{template.Verb}");
         return (text.ToString(), names);
     }
+
+    /// <summary>One HTTP rule of one method, and how its surface differs.</summary>
+    private sealed record Rule(
+        MethodDescriptor Method, HttpRule Http, string Verb, HttpTemplate Template, RestSurface Surface, RestMethod Options);
+
+    /// <summary>The path to the message whose fields are parameters, in both kinds of names.</summary>
+    private readonly record struct QueryPrefix(string Proto, string Json);
 }

@@ -72,7 +72,8 @@ internal sealed class OpenApiSchemas(ProtoComments comments)
         JsonObject schema;
         if (field.IsMap)
         {
-            schema = new JsonObject { ["type"] = "object", ["additionalProperties"] = Value(field.MessageType.FindFieldByNumber(2), surface) };
+            schema = Type("object");
+            schema["additionalProperties"] = Value(field.MessageType.FindFieldByNumber(2), surface);
         }
         else if (field.IsRepeated)
         {
@@ -99,7 +100,10 @@ internal sealed class OpenApiSchemas(ProtoComments comments)
             return schema;
         }
 
-        return schema.ContainsKey("type") || schema.ContainsKey("$ref") ? new JsonObject { ["anyOf"] = new JsonArray(schema, new JsonObject { ["type"] = "null" }) } : schema;
+        // A schema without either allows everything already.
+        return schema.ContainsKey("type") || schema.ContainsKey("$ref")
+            ? new JsonObject { ["anyOf"] = new JsonArray(schema, Type("null")) }
+            : schema;
     }
 
     private JsonObject Value(FieldDescriptor field, RestSurface surface) => field.FieldType switch

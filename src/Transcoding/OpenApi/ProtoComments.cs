@@ -36,7 +36,7 @@ internal sealed class ProtoComments
         return new ProtoComments(files);
     }
 
-    /// <summary>The comment in front of a message, field, enum, value, service or method, as one paragraph; empty where there is none.</summary>
+    /// <summary>The comment in front of a message, field, enum, service or method, as one paragraph; empty where there is none.</summary>
     public string Of(IDescriptor descriptor) => _byName.GetValueOrDefault(descriptor.FullName, "");
 
     /// <summary>The first sentence of a comment, without its full stop.</summary>
@@ -105,7 +105,8 @@ internal sealed class ProtoComments
     {
         if (declaration is { LeadingComments.Length: > 0 })
         {
-            _byName[descriptor.FullName] = string.Join(' ', declaration.LeadingComments.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries));
+            var lines = declaration.LeadingComments.Split('\n', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+            _byName[descriptor.FullName] = string.Join(' ', lines);
         }
     }
 }

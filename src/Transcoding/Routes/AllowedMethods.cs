@@ -29,7 +29,9 @@ internal sealed class AllowedMethods(EndpointDataSource endpoints)
     }
 
     private static Route ToRoute(RouteEndpoint endpoint) => new(
-        endpoint.RoutePattern, new TemplateMatcher(new RouteTemplate(endpoint.RoutePattern), []), endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods ?? []);
+        endpoint.RoutePattern,
+        new TemplateMatcher(new RouteTemplate(endpoint.RoutePattern), []),
+        endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods ?? []);
 
     private sealed record Snapshot(IReadOnlyList<Endpoint> Source, Route[] Routes);
 

@@ -51,9 +51,12 @@ internal sealed class PathBinding
         var index = segment + 1 + http.Request.PathBase.ToString().Count('/');
         if (path.Split('/') is { } raw && index < raw.Length)
         {
-            var text = _template.Verb is { } verb && segment == _template.Segments.Count - 1 && raw[index].EndsWith($":{verb}", StringComparison.Ordinal)
-                ? raw[index][..^(verb.Length + 1)]
-                : raw[index];
+            var text = raw[index];
+            if (_template.Verb is { } verb && segment == _template.Segments.Count - 1 && text.EndsWith($":{verb}", StringComparison.Ordinal))
+            {
+                text = text[..^(verb.Length + 1)];
+            }
+
             var asKestrelReads = Uri.UnescapeDataString(text.Replace(EscapedSlash, "%252F", StringComparison.OrdinalIgnoreCase));
             if (asKestrelReads.Equals(value, StringComparison.OrdinalIgnoreCase))
             {
@@ -81,7 +84,8 @@ internal sealed class PathBinding
         var verb = index == _template.Segments.Count - 1 ? _template.Verb : null;
         if (segment.Kind == SegmentKind.Literal)
         {
-            return RoutePatternFactory.Segment(RoutePatternFactory.LiteralPart(Uri.UnescapeDataString(verb is null ? segment.Text : $"{segment.Text}:{verb}")));
+            var text = verb is null ? segment.Text : $"{segment.Text}:{verb}";
+            return RoutePatternFactory.Segment(RoutePatternFactory.LiteralPart(Uri.UnescapeDataString(text)));
         }
 
         // A variable of one segment lends its name to the route parameter, so that other parts of the server can read it as well.

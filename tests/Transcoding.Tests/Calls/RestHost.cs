@@ -91,6 +91,7 @@ public sealed class RestHost : IAsyncDisposable
         app.MapGrpcService<ConversationServer>();
         app.MapGrpcService<MessagingServer>();
         app.MapGrpcService<RuleServer>();
+        app.MapTranscodingDocumentation();
         app.MapGet("/api/broken", _ => throw new InvalidOperationException("secret of the server"));
         app.MapFallback("/api/unknown", () => "a page").WithMetadata(new HttpMethodMetadata(["GET"]));
         await app.StartAsync();

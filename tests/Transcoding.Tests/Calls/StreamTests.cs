@@ -158,6 +158,8 @@ public sealed class StreamTests
         using var client = new HttpClient { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
         using var content = new ByteArrayContent([0, 0, 0, 0, (byte)message.Length, .. message]) { Headers = { ContentType = new("application/grpc") } };
 
+        client.DefaultRequestHeaders.TE.ParseAdd("trailers"); // Without it the server must think that its trailers get lost.
+
         using var response = await client.PostAsync(new Uri(host.GrpcAddress, "/hub.transcoding.tests.FleetService/GetHost"), content);
         var answer = await response.Content.ReadAsByteArrayAsync();
 
