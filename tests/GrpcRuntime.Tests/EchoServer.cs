@@ -65,6 +65,9 @@ internal sealed class EchoServer : IAsyncDisposable
         return new EchoServer(app, log);
     }
 
+    /// <summary>Stops gracefully: open calls may go on for the time the host allows.</summary>
+    public Task StopAsync() => _app.StopAsync();
+
     public async ValueTask DisposeAsync()
     {
         Channel.Dispose();
