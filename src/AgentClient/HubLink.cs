@@ -22,6 +22,8 @@ public sealed partial class HubLink : IAsyncDisposable
     private static readonly TimeSpan HandlersEndMax = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan LeaveMax = TimeSpan.FromSeconds(2);
 
+    private static readonly TimeSpan LoopRestartDelay = TimeSpan.FromSeconds(1);
+
     private readonly HubLinkOptions options;
     private readonly ILogger logger;
     private readonly Dictionary<string, Func<CommandContext, Task<JsonNode?>>> handlers = new(StringComparer.Ordinal);
@@ -104,7 +106,7 @@ public sealed partial class HubLink : IAsyncDisposable
             throw new InvalidOperationException("The link was started before.");
         }
 
-        Directory.CreateDirectory(options.StateDirectory);
+        MakeStateDirectory();
         var identity = new NodeIdentity(new CredentialFile(options.CredentialPath), options.Credential);
         if (identity.Credential is null && options.JoinToken is null)
         {
@@ -120,6 +122,7 @@ public sealed partial class HubLink : IAsyncDisposable
     /// <param name="baseVersion">Version of the Hub's record the change was made on, if the node saw one: lets the Hub notice conflicts.</param>
     /// <exception cref="ArgumentException">The task has no id or is too large.</exception>
     /// <exception cref="OutboxFullException">Too much waits for the Hub.</exception>
+    /// <exception cref="JournalException">The disk is full or broken; nothing was published.</exception>
     public Task PublishTaskAsync(HostTask task, long? baseVersion = null)
     {
         ArgumentNullException.ThrowIfNull(task);
@@ -247,12 +250,12 @@ public sealed partial class HubLink : IAsyncDisposable
 
         List<Task> work =
         [
-            Task.Run(() => runner.RunAsync(workStopping.Token)),
-            Task.Run(() => uploads.RunAsync(workStopping.Token)),
+            Task.Run(() => KeepRunningAsync(runner.RunAsync)),
+            Task.Run(() => KeepRunningAsync(uploads.RunAsync)),
         ];
         if (chatHandler is { } handler)
         {
-            work.Add(Task.Run(() => new ChatDelivery(session, handler, logger).RunAsync(workStopping.Token)));
+            work.Add(Task.Run(() => KeepRunningAsync(new ChatDelivery(session, handler, logger).RunAsync)));
         }
 
         var linking = Task.Run(async () =>
@@ -264,10 +267,46 @@ public sealed partial class HubLink : IAsyncDisposable
         return new Running(journal, session, identity, EndOfWorkAsync(work, source), linking);
     }
 
+    // A journal that cannot be written for a while, as on a full disk, must not end a loop for good.
+    private async Task KeepRunningAsync(Func<CancellationToken, Task> loop)
+    {
+        while (!workStopping.IsCancellationRequested)
+        {
+            try
+            {
+                await loop(workStopping.Token);
+            }
+            catch (OperationCanceledException) when (workStopping.IsCancellationRequested)
+            {
+                return;
+            }
+#pragma warning disable CA1031 // The boundary of the loop.
+            catch (Exception error)
+#pragma warning restore CA1031
+            {
+                LogLoopFailed(error, LoopRestartDelay);
+                await Task.Delay(LoopRestartDelay, options.TimeProvider, workStopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+        }
+    }
+
     private static async Task EndOfWorkAsync(IEnumerable<Task> work, SourceReader? source)
     {
-        await Task.WhenAll(work).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await Task.WhenAll(work);
         await (source?.EndedAsync() ?? Task.CompletedTask);
+    }
+
+    // The journal holds payloads and messages: nobody else's business.
+    private void MakeStateDirectory()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Directory.CreateDirectory(options.StateDirectory);
+        }
+        else
+        {
+            Directory.CreateDirectory(options.StateDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        }
     }
 
     private NodeSessionOptions Describe() => new()
@@ -373,6 +412,9 @@ public sealed partial class HubLink : IAsyncDisposable
 
     [LoggerMessage(Level = LogLevel.Error, EventName = "CallbackFailed", Message = "A callback of the application failed.")]
     private partial void LogCallbackFailed(Exception error);
+
+    [LoggerMessage(Level = LogLevel.Error, EventName = "LoopFailed", Message = "A loop beside the link failed and begins again in {Delay}.")]
+    private partial void LogLoopFailed(Exception error, TimeSpan delay);
 
     [LoggerMessage(Level = LogLevel.Warning, EventName = "ShutdownSlow", Message = "A part of the link did not end within {AtMost}.")]
     private partial void LogSlowEnd(TimeSpan atMost);

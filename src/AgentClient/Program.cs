@@ -1,1 +1,3 @@
-Console.WriteLine("agent-client");
+using Hub.AgentClient.Node;
+
+return await NodeCommandLine.Build().Parse(args).InvokeAsync(NodeCommandLine.Invocation);

@@ -11,8 +11,23 @@ public sealed class JsonTranscodingOptions
     /// <summary>Largest request body in bytes; larger ones get 413. A method's <c>rest.request_bytes_max</c> wins. Default 1 MiB.</summary>
     public long RequestBytesMax { get; set; } = DefaultRequestBytesMax;
 
+    /// <summary>
+    /// Origins whose pages may read answers, exactly as browsers send them: scheme, host and port, such as <c>https://hub.example.com</c>.
+    /// Default none. Credentials travel in the Authorization header, never in cookies.
+    /// </summary>
+    public IList<string> CorsOrigins { get; } = [];
+
     /// <summary>The messages that may travel in a google.protobuf.Any. Default none.</summary>
     public TypeRegistry TypeRegistry { get; set; } = TypeRegistry.Empty;
+
+    /// <summary>Title of the API's description. Default "API".</summary>
+    public string Title { get; set; } = "API";
+
+    /// <summary>
+    /// Opens a FileDescriptorSet that protoc wrote with <c>--include_imports --include_source_info</c>; the comments of the API's
+    /// description come from it. Default none: no comments.
+    /// </summary>
+    public Func<Stream>? OpenDescriptorSet { get; set; }
 
     /// <summary>
     /// The enum of error reasons. A google.rpc.ErrorInfo with reason <c>HOST_NOT_FOUND</c> gets the HTTP status that the value

@@ -51,7 +51,7 @@ internal sealed class ScriptedHub
 
     public ConnectResponse Welcome(Hello hello)
     {
-        var welcome = new Welcome { LinkId = $"link-{++Epoch}", Epoch = Epoch, Protocol = 1, Settings = Settings, HostId = "host-1" };
+        var welcome = new Welcome { LinkId = $"link-{++Epoch}", Epoch = Epoch, Protocol = 1, Settings = Settings, HostId = "host-1", ChatDownSeq = hello.ChatDownSeq };
         var isNew = hello.JournalId != journalId;
         var isOld = !isNew && hello.JournalEpoch < journalEpoch;
         if (isNew)

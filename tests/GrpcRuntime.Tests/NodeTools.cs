@@ -19,6 +19,9 @@ internal static class NodeTools
 
     private static string InstallCommand => $"apt-get install -y --no-install-recommends nodejs npm && npm ci --prefix {CiFolder}";
 
+    /// <summary>Folder of the installed modules.</summary>
+    public static Task<string> ModulesAsync() => LazyModules.Value;
+
     /// <summary>Runs a script with the modules of .ci.</summary>
     public static async Task<string> RunNodeAsync(string script, params string[] arguments) =>
         await Programs.RunAsync("node", [script, .. arguments], InstallCommand, RunLimit, await EnvironmentAsync());
@@ -41,7 +44,7 @@ internal static class NodeTools
 
     private static async Task<string> InstallAsync()
     {
-        const string InstallOnce = """test -f "$1/node_modules/.package-lock.json" || npm ci --no-audit --no-fund --prefix "$1" """;
+        const string InstallOnce = """test "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" || npm ci --no-audit --no-fund --prefix "$1" """;
 
         // Test processes run side by side; the first installs, the others wait for the lock and then find it done. The lock is named by
         // the repository, so that two checkouts do not wait for each other.

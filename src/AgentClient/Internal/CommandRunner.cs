@@ -19,11 +19,10 @@ internal sealed partial class CommandRunner(
         {
             while (true)
             {
-                while (Count() < concurrentMax && session.Read(target => target.TryTakeStart(out var next) ? next : null) is { } started)
+                while (TryStart(stopping))
                 {
                     // CommandStarted waits to be sent.
                     session.Outgoing.Set();
-                    Start(started, stopping);
                 }
 
                 await session.Startable.WaitAsync(stopping);
@@ -47,13 +46,20 @@ internal sealed partial class CommandRunner(
         attempt?.Cancel();
     }
 
-    private void Start(StartedCommand started, CancellationToken stopping)
+    private bool TryStart(CancellationToken stopping)
     {
-        var attempt = new RunningAttempt(stopping);
+        // One step for Cancel: an attempt the session calls running is found here. The session's lock never takes this one.
         lock (gate)
         {
+            if (running.Count >= concurrentMax || session.Read(target => target.TryTakeStart(out var next) ? next : null) is not { } started)
+            {
+                return false;
+            }
+
+            var attempt = new RunningAttempt(stopping);
             running.Add(started.Key, attempt);
             attempt.Ending = Task.Run(() => RunAsync(started, attempt), CancellationToken.None);
+            return true;
         }
     }
 
@@ -108,14 +114,6 @@ internal sealed partial class CommandRunner(
         {
             LogFailed(error, started.Key, started.Type);
             return (CommandState.Failed, null, error.Message);
-        }
-    }
-
-    private int Count()
-    {
-        lock (gate)
-        {
-            return running.Count;
         }
     }
 

@@ -27,9 +27,10 @@ internal sealed partial class Connector(
     /// <summary>Runs until the host is revoked or deleted, or the node leaves. Returns why.</summary>
     public async Task<string> RunAsync(CancellationToken leaving, CancellationToken stopping)
     {
-        var claim = identity.Credential is null;
+        var claim = false;
         while (true)
         {
+            claim |= identity.Credential is null;
             report(new LinkState(LinkPhase.Connecting));
             var (end, online) = await TryLinkAsync(claim, leaving, stopping);
             if (end is LinkEnd.Left || leaving.IsCancellationRequested)
@@ -44,10 +45,12 @@ internal sealed partial class Connector(
                 return end.ToString()!;
             }
 
-            claim = decision.ClaimFirst && options.JoinToken is not null;
+            // After a claim the credential has its turn again: whichever the Hub comes to accept first, the node finds it.
+            claim = decision.ClaimFirst && options.JoinToken is not null && !claim;
             LogEnd(end, decision.Wait);
+            var waiting = Task.Delay(decision.Wait, time, leaving);
             report(new LinkState(LinkPhase.Waiting, end.ToString()!, time.GetUtcNow() + decision.Wait));
-            await Task.Delay(decision.Wait, time, leaving).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await waiting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (leaving.IsCancellationRequested)
             {
                 return "the node was shut down";

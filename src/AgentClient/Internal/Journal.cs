@@ -39,7 +39,7 @@ internal sealed partial class Journal : IDisposable
             journal.Prepare(path);
             return journal;
         }
-        catch (SqliteException error) when (error.SqliteErrorCode is SQLitePCL.raw.SQLITE_BUSY or SQLitePCL.raw.SQLITE_LOCKED)
+        catch (Exception error) when (IsBusy(error) || IsBusy(error.InnerException))
         {
             connection.Dispose();
             throw new IOException($"The journal {path} is in use by another process.", error);
@@ -52,6 +52,7 @@ internal sealed partial class Journal : IDisposable
     }
 
     /// <summary>Runs <paramref name="body"/> in one transaction that is on the disk when this returns.</summary>
+    /// <exception cref="JournalException">The disk is full or broken; nothing was stored.</exception>
     public T Write<T>(Func<T> body)
     {
         if (inTransaction)
@@ -59,22 +60,22 @@ internal sealed partial class Journal : IDisposable
             throw new InvalidOperationException("A journal transaction is open already.");
         }
 
-        Execute("begin immediate");
         inTransaction = true;
         try
         {
+            Execute("begin immediate");
             var result = body();
             Execute("commit");
             return result;
         }
+        catch (SqliteException error)
+        {
+            RollBack();
+            throw new JournalException($"The journal could not be written. {error.Message}", error);
+        }
         catch
         {
-            // SQLite may have rolled back by itself, as it does when the disk is full.
-            if (SQLitePCL.raw.sqlite3_get_autocommit(connection.Handle) == 0)
-            {
-                Execute("rollback");
-            }
-
+            RollBack();
             throw;
         }
         finally
@@ -123,6 +124,9 @@ internal sealed partial class Journal : IDisposable
         connection.Dispose();
     }
 
+    private static bool IsBusy(Exception? error) =>
+        error is SqliteException { SqliteErrorCode: SQLitePCL.raw.SQLITE_BUSY or SQLitePCL.raw.SQLITE_LOCKED };
+
     private void Prepare(string path)
     {
         // One process owns the file for as long as it lives; the operating system frees the lock even after a kill.
@@ -162,6 +166,17 @@ internal sealed partial class Journal : IDisposable
             // A write in every case: it takes the lock now instead of at the first change.
             Execute("delete from staging");
         });
+    }
+
+    private void RollBack()
+    {
+        outboxRows = null;
+
+        // SQLite may have rolled back by itself, as it does when the disk is full.
+        if (SQLitePCL.raw.sqlite3_get_autocommit(connection.Handle) == 0)
+        {
+            Execute("rollback");
+        }
     }
 
     private string? Meta(string key) => Scalar<string>("select value from meta where key = $1", key);

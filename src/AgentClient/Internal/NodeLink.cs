@@ -1,6 +1,5 @@
 using Grpc.Core;
 using Hub.Contracts.V1;
-using Microsoft.Data.Sqlite;
 
 namespace Hub.AgentClient.Internal;
 
@@ -65,14 +64,9 @@ internal sealed class NodeLink(
             while (await frames.MoveNext(closing))
             {
                 silence.CancelAfter(SilenceMax);
-                var frame = frames.Current;
-                var events = session.Change(target => Receive(target, frame));
-                foreach (var next in events)
+                if (Take(frames.Current) is { } end)
                 {
-                    if (Handle(next) is { } end)
-                    {
-                        return end;
-                    }
+                    return end;
                 }
             }
 
@@ -94,9 +88,9 @@ internal sealed class NodeLink(
         {
             return new LinkEnd.Broken($"The Hub broke the protocol. {error.Message}");
         }
-        catch (SqliteException error)
+        catch (JournalException error)
         {
-            return new LinkEnd.Broken($"The journal could not be written. {error.Message}");
+            return new LinkEnd.Broken(error.Message);
         }
     }
 
@@ -126,9 +120,9 @@ internal sealed class NodeLink(
                 await session.Outgoing.WaitAsync(NextDue(), time, closing);
             }
         }
-        catch (SqliteException error)
+        catch (JournalException error)
         {
-            return new LinkEnd.Broken($"The journal could not be written. {error.Message}");
+            return new LinkEnd.Broken(error.Message);
         }
         catch (Exception error) when (error is RpcException or OperationCanceledException or InvalidOperationException or IOException)
         {
@@ -136,16 +130,29 @@ internal sealed class NodeLink(
         }
     }
 
-    private static List<SessionEvent> Receive(NodeSession target, ConnectResponse frame)
+    // Not null when the frame ends the link.
+    private LinkEnd? Take(ConnectResponse frame)
     {
-        target.Receive(frame);
-        var events = new List<SessionEvent>();
-        while (target.TryTakeEvent(out var next))
+        LinkEnd? end = null;
+        var events = session.TakeIn(frame);
+        if (events.Count == 0)
         {
-            events.Add(next);
+            return null;
         }
 
-        return events;
+        try
+        {
+            foreach (var next in events)
+            {
+                end ??= Handle(next);
+            }
+        }
+        finally
+        {
+            session.Announced();
+        }
+
+        return end;
     }
 
     private LinkEnd? Handle(SessionEvent next)

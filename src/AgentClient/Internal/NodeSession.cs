@@ -225,6 +225,12 @@ internal sealed partial class NodeSession
                 startsAt[lane] = StartLane(lane, welcome.Lanes.FirstOrDefault(start => start.Lane == lane));
             }
 
+            if (welcome.ChatDownSeq != journal.ChatDownSeq)
+            {
+                // The journal was lost, and what it had confirmed does not come again: without this every batch would look like a gap.
+                journal.SetChatDownSeq(welcome.ChatDownSeq);
+            }
+
             PlanResync(welcome, epochBefore);
             NoteRejected(welcome.Rejected);
             foreach (var verdict in welcome.Commands)

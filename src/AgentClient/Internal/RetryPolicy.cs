@@ -15,7 +15,9 @@ internal sealed class RetryPolicy(Random random)
     private static readonly TimeSpan StableAfter = TimeSpan.FromMinutes(1);
 
     private readonly BackOff quick = new(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(64), random);
-    private readonly BackOff slow = new(TimeSpan.FromSeconds(1), WaitMax, random);
+
+    // A wait spans the rest of one window and a part of the next, so half of the bound is the largest window.
+    private readonly BackOff slow = new(TimeSpan.FromSeconds(1), WaitMax / 2, random);
     private TimeSpan takenOver = TakenOverFirst;
     private bool journalReplaced;
 

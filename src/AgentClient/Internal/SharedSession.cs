@@ -1,3 +1,5 @@
+using Hub.Contracts.V1;
+
 namespace Hub.AgentClient.Internal;
 
 /// <summary>
@@ -8,6 +10,7 @@ internal sealed class SharedSession(NodeSession session)
 {
     private readonly Lock gate = new();
     private TaskCompletionSource? changed;
+    private bool announcing;
 
     /// <summary>There may be frames to send.</summary>
     public Signal Outgoing { get; } = new();
@@ -57,12 +60,29 @@ internal sealed class SharedSession(NodeSession session)
         return true;
     });
 
+    /// <summary>Takes a frame of the Hub and returns what it means; <see cref="Announced"/> must follow when that was passed on.</summary>
+    public IReadOnlyList<SessionEvent> TakeIn(ConnectResponse frame) => Change(target =>
+    {
+        target.Receive(frame);
+        var events = new List<SessionEvent>();
+        while (target.TryTakeEvent(out var next))
+        {
+            events.Add(next);
+        }
+
+        announcing = events.Count > 0;
+        return events;
+    });
+
+    /// <summary>What <see cref="TakeIn"/> returned is known to the application: whoever waits for acknowledgements may go on.</summary>
+    public void Announced() => Change(_ => announcing = false);
+
     /// <summary>Null if the condition holds now; otherwise a task that ends at the next change, after which it can be asked again.</summary>
     public Task? UntilChangedUnless(Func<NodeSession, bool> condition)
     {
         lock (gate)
         {
-            if (condition(session))
+            if (!announcing && condition(session))
             {
                 return null;
             }

@@ -60,8 +60,9 @@ internal static class ChatLog
         select message_id from chat_messages where host_id = @hostId and direction = 'to_node' and delivered_at is null order by down_seq
         """;
 
+    // What is handed out in the answer to an upload has the upload's own time, and comes after it.
     private const string RelayedSinceUploadSql = """
-        select count(*) from chat_messages where host_id = @hostId and handed_out_at > coalesce(
+        select count(*) from chat_messages where host_id = @hostId and handed_out_at >= coalesce(
             (select max(received_at) from chat_messages where host_id = @hostId and direction = 'from_node'), 0)
         """;
 

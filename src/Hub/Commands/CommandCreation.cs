@@ -49,7 +49,6 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         clean.IdempotencyKey = "";
         clean.HostId = "";
         clean.Payload = IdempotencyKeys.Sorted(clean.Payload ?? new Struct());
-        var acceptWithin = AcceptWithin(clean);
         var draft = new CommandRow
         {
             CommandId = EntityId.New("cmd", time),
@@ -72,7 +71,7 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         };
         try
         {
-            return await store.WriteAsync(host.TeamId, tx => Create(tx, draft, acceptWithin), cancellation);
+            return await store.WriteAsync(host.TeamId, tx => Create(tx, draft, clean), cancellation);
         }
         catch (ConstraintException e) when (e.Constraint == "commands_idempotency_key")
         {
@@ -81,13 +80,15 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         }
     }
 
-    private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, TimeSpan acceptWithin)
+    private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request)
     {
         if (draft.IdempotencyKey is not null && Earlier(tx, draft) is { } earlier)
         {
             return (earlier, false);
         }
 
+        // Not before the look for a repeat: the instant a request named may be over by the time it is repeated.
+        var acceptBy = tx.NowMs + (long)AcceptWithin(request, tx.NowMs).TotalMilliseconds;
         var known = TextList.Read(tx.QuerySingle<string>("select command_types from links where host_id = @HostId", new { draft.HostId }));
         if (known.Count > 0 && !known.Contains(draft.Type))
         {
@@ -104,7 +105,7 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
                 ("limit", $"{PendingMax}"), ("use", $"{pending}"));
         }
 
-        var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = tx.NowMs + (long)acceptWithin.TotalMilliseconds };
+        var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = acceptBy };
         tx.Execute(InsertSql, row);
         CommandMachine.Created(tx, row);
         tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
@@ -118,7 +119,7 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         return earlier is null || earlier.Fingerprint == draft.Fingerprint ? earlier : throw IdempotencyKeys.Reused();
     }
 
-    private TimeSpan AcceptWithin(CreateCommandRequest request)
+    private static TimeSpan AcceptWithin(CreateCommandRequest request, long nowMs)
     {
         var ways = new[] { request.AcceptWithin is not null, request.ExpiresAt is not null, request.Ttl != 0 }.Count(given => given);
         if (ways > 1)
@@ -128,19 +129,32 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
 
         return request switch
         {
-            { ExpiresAt: { } at } => Bounded("expires_at", at.ToDateTimeOffset() - time.GetUtcNow()),
+            { ExpiresAt: { } at } => Bounded("expires_at", () => at.ToDateTimeOffset() - DateTimeOffset.FromUnixTimeMilliseconds(nowMs)),
             { Ttl: not 0 } => request.Ttl is > 0 and <= int.MaxValue
-                ? Bounded("ttl", TimeSpan.FromSeconds(request.Ttl))
+                ? Bounded("ttl", () => TimeSpan.FromSeconds(request.Ttl))
                 : throw HubException.InvalidField("ttl", "ttl is a number of seconds, from 1 to 30 days."),
             _ => Within("accept_within", request.AcceptWithin, AcceptWithinDefault),
         };
     }
 
-    private static TimeSpan Within(string field, Duration? asked, TimeSpan unset) => asked is null ? unset : Bounded(field, asked.ToTimeSpan());
+    private static TimeSpan Within(string field, Duration? asked, TimeSpan unset) => asked is null ? unset : Bounded(field, asked.ToTimeSpan);
 
-    private static TimeSpan Bounded(string field, TimeSpan within) => within >= WithinMin && within <= WithinMax
-        ? within
-        : throw HubException.InvalidField(field, $"{field} is 1 second to 30 days from now.");
+    private static TimeSpan Bounded(string field, Func<TimeSpan> read)
+    {
+        try
+        {
+            if (read() is var within && within >= WithinMin && within <= WithinMax)
+            {
+                return within;
+            }
+        }
+        catch (InvalidOperationException)
+        {
+            // Seconds or nanoseconds out of their range, which only gRPC can carry.
+        }
+
+        throw HubException.InvalidField(field, $"{field} is 1 second to 30 days from now.");
+    }
 
     private static string Type(string type) => TypePattern().IsMatch(type)
         ? type

@@ -98,7 +98,8 @@ internal static class CommandMachine
 
         switch (row.StateValue)
         {
-            case CommandState.Queued or CommandState.Offered when row.CancelRequestedAt is not null:
+            // A polling node, which has no journal here, runs what it was served whatever it is told: its command ends as it says.
+            case CommandState.Queued or CommandState.Offered when row.CancelRequestedAt is not null && journalId.Length > 0:
                 Move(tx, row, CommandState.Cancelled, CommandReason.CancelRequested, row.CancelReason);
                 return Verdict.Forget;
             case CommandState.Queued or CommandState.Offered:
@@ -137,17 +138,25 @@ internal static class CommandMachine
     }
 
     /// <summary>How an attempt ended, as the node says. Too late for a terminal command: kept beside its state.</summary>
-    public static void NodeFinished(StoreTransaction tx, string hostId, CommandOutcome outcome, bool resultIsStored = false)
+    public static void NodeFinished(StoreTransaction tx, string hostId, CommandOutcome outcome)
     {
         if (Find(tx, hostId, outcome.CommandId) is not { } row)
         {
             return;
         }
 
-        var result = outcome.Result is null || resultIsStored ? null : StoredJson.Write(outcome.Result);
+        var (state, reason) = outcome.State switch
+        {
+            CommandState.Succeeded => (CommandState.Succeeded, CommandReason.Unspecified),
+            CommandState.Rejected => (CommandState.Rejected, CommandReason.NodeRefused),
+            CommandState.Cancelled => (CommandState.Cancelled, CommandReason.CancelRequested),
+            CommandState.Interrupted => (CommandState.Interrupted, CommandReason.NodeRestarted),
+            _ => (CommandState.Failed, CommandReason.NodeFailed),
+        };
+        var result = outcome.Result is null ? null : StoredJson.Write(outcome.Result);
         if (row.IsTerminal || row.Attempt != outcome.Attempt)
         {
-            KeepLateResult(tx, row, outcome);
+            KeepLateResult(tx, row, outcome, state);
             return;
         }
 
@@ -157,14 +166,6 @@ internal static class CommandMachine
         }
 
         var error = Cut(outcome.Error);
-        var (state, reason) = outcome.State switch
-        {
-            CommandState.Succeeded => (CommandState.Succeeded, CommandReason.Unspecified),
-            CommandState.Rejected => (CommandState.Rejected, CommandReason.NodeRefused),
-            CommandState.Cancelled => (CommandState.Cancelled, CommandReason.CancelRequested),
-            CommandState.Interrupted => (CommandState.Interrupted, CommandReason.NodeRestarted),
-            _ => (CommandState.Failed, CommandReason.NodeFailed),
-        };
         End(tx, row, state, reason, error, result, retry: state is CommandState.Failed or CommandState.Interrupted);
     }
 
@@ -315,17 +316,17 @@ internal static class CommandMachine
         Move(tx, row, state, reason, error, result: result, error: error);
     }
 
-    private static void KeepLateResult(StoreTransaction tx, CommandRow row, CommandOutcome outcome)
+    private static void KeepLateResult(StoreTransaction tx, CommandRow row, CommandOutcome outcome, CommandState state)
     {
         var missed = row.StateValue is CommandState.Expired or CommandState.Lost
             || (row.StateValue == CommandState.Cancelled && row.ReasonValue == CommandReason.NodeSilent)
-            || (row.StateValue == CommandState.Interrupted && outcome.State != CommandState.Interrupted);
+            || (row.StateValue == CommandState.Interrupted && state != CommandState.Interrupted);
         if (!missed || row.LateResult is not null || outcome.Attempt != row.Attempt)
         {
             return; // A repeat of what ended it, or an attempt that another replaced.
         }
 
-        var late = new Struct { Fields = { ["state"] = Value.ForString(EnumText<CommandState>.Of(outcome.State)) } };
+        var late = new Struct { Fields = { ["state"] = Value.ForString(EnumText<CommandState>.Of(state)) } };
         if (outcome.Result is not null)
         {
             late.Fields["result"] = outcome.Result;

@@ -132,6 +132,7 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<Accounts>();
         services.AddSingleton<Enrolment>();
         services.AddSingleton<HostDirectory>();
+        services.AddSingleton<CredentialRotation>();
         services.AddSingleton<TaskRecords>();
         services.AddSingleton<CommandCreation>();
         services.AddSingleton<ProgressBoard>();
@@ -163,7 +164,16 @@ internal sealed class HubApplication : IAsyncDisposable
         services
             .AddGrpc(grpc => grpc.Interceptors.Add<ErrorInterceptor>())
             .AddServiceOptions<LinkGrpcService>(link => link.MaxReceiveMessageSize = LinkOptions.FrameBytesMax)
-            .AddJsonTranscoding(rest => rest.ErrorReasons = ErrorReasonReflection.Descriptor.EnumTypes[0]);
+            .AddJsonTranscoding(rest =>
+            {
+                rest.Title = "Hub";
+                rest.ErrorReasons = ErrorReasonReflection.Descriptor.EnumTypes[0];
+                rest.OpenDescriptorSet = () => typeof(HostService).Assembly.GetManifestResourceStream("hub.binpb")!;
+                foreach (var origin in settings.CorsOrigins)
+                {
+                    rest.CorsOrigins.Add(origin);
+                }
+            });
         services.AddGrpcHealthChecks();
         services.AddHealthChecks().AddCheck<StoreHealth>("store");
         services.AddGrpcReflection();
@@ -189,7 +199,9 @@ internal sealed class HubApplication : IAsyncDisposable
         }
 
         web.UseMiddleware<AdminConnection>();
+        web.UseTranscodingCors();
         web.UseTranscodingErrors();
+        web.UseRouting(); // Named here, or it would run first of all and before preflights are answered.
         web.MapGrpcService<HealthGrpcService>();
         web.MapGrpcService<HostGrpcService>();
         web.MapGrpcService<TaskGrpcService>();
@@ -203,6 +215,7 @@ internal sealed class HubApplication : IAsyncDisposable
             web.MapGrpcReflectionService();
         }
 
+        web.MapTranscodingDocumentation();
         web.MapHealthChecks("/ready");
         web.MapHealthChecks("/health", new() { Predicate = _ => false }); // The process answers; what it depends on is /ready.
     }

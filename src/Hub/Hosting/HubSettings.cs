@@ -27,6 +27,7 @@ internal sealed record HubSettings
     public const string DatabaseListenUrlKey = "DATABASE_LISTEN_URL";
     public const string DurabilityKey = "HUB_DURABILITY";
     public const string ReflectionKey = "HUB_REFLECTION";
+    public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
 
     private const string SigningKeyFile = "signing-key.pem";
@@ -57,6 +58,9 @@ internal sealed record HubSettings
     /// <summary>Whether gRPC reflection is served; on for loopback unless set.</summary>
     public bool Reflection { get; init; }
 
+    /// <summary>Origins whose pages may read REST answers, exactly as browsers send them.</summary>
+    public IReadOnlyList<string> CorsOrigins { get; init; } = [];
+
     /// <summary>PEM of the key that signs user tokens, where replicas share one; else a file in the data folder.</summary>
     public string? SigningKeyPem { get; init; }
 
@@ -78,6 +82,7 @@ internal sealed record HubSettings
         (DatabaseListenUrlKey, "", "the same past a pooler that cannot LISTEN"),
         (DurabilityKey, "strict", "relaxed serves although a commit may be lost with the machine"),
         (ReflectionKey, "on for loopback", "on or off: gRPC reflection"),
+        (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
     ];
 
@@ -108,6 +113,11 @@ internal sealed record HubSettings
             }
         }
 
+        if (configuration[TlsUrlKey] is { Length: > 0 } && Text(TlsCertificateKey).Length == 0)
+        {
+            faults.Add($"{TlsUrlKey}: nothing is served there without a certificate; set {TlsCertificateKey}.");
+        }
+
         var directory = Path.GetFullPath(Text(DataDirectoryKey));
         var store = StoreOf(Text(DataBackendKey), Text(DatabaseUrlKey), Text(DatabaseListenUrlKey), directory, faults) with
         {
@@ -130,6 +140,7 @@ internal sealed record HubSettings
                 DataDirectory = directory,
                 Store = store,
                 Reflection = reflection,
+                CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
             };
     }

@@ -30,6 +30,11 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     /// <summary>Answers remembered for repeats; the oldest go first.</summary>
     private const int RepeatsMax = 10_000;
 
+    private const string ClaimSql = """
+        select team_id, host_id, secret_hash, expires_at, revoked_at from join_tokens where secret_hash = @hash
+        union all select team_id, host_id, secret_hash, expires_at, revoked_at from credentials where secret_hash = @hash
+        """;
+
     private const string NameDefault = "unnamed-host";
     private const string TypeDefault = "node";
 
@@ -55,9 +60,13 @@ internal sealed class Enrolment(Store store, TimeProvider time)
             return echoed;
         }
 
+        // The token first, so that an answer remembered from before a revocation is not given again.
+        var found = Live(await store.ReadAsync(
+            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<ClaimRow>(ClaimSql, new { hash }), cancellation));
+
         // Concurrent twins and repeats share one claim.
         ForgetOldRepeats();
-        var fresh = new Repeat(time.GetUtcNow(), new Lazy<Task<EnrolledHost>>(() => ClaimAsync(hash, node)));
+        var fresh = new Repeat(time.GetUtcNow(), new Lazy<Task<EnrolledHost>>(() => ClaimAsync(found.TeamId, hash, node)));
         var repeat = _repeats.GetOrAdd(hash, fresh);
         try
         {
@@ -119,29 +128,14 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         return new EnrolledHost(found.TeamId, found.HostId!, presented);
     }
 
-    private async Task<EnrolledHost> ClaimAsync(string hash, NodeDescription node)
-    {
-        var now = time.NowMs();
-        var found = await store.ReadAsync(
-            TeamScope.System,
-            async reader =>
-                await reader.QuerySingleOrDefaultAsync<ClaimRow>(
-                    "select team_id, host_id, secret_hash, expires_at, revoked_at from join_tokens where secret_hash = @hash", new { hash })
-                ?? await reader.QuerySingleOrDefaultAsync<ClaimRow>(
-                    "select team_id, host_id, secret_hash, expires_at, revoked_at from credentials where secret_hash = @hash", new { hash }));
-        if (found is null || found.RevokedAt is not null || (found.HostId is null && found.ExpiresAt <= now))
+    private Task<EnrolledHost> ClaimAsync(string teamId, string hash, NodeDescription node) =>
+        store.WriteAsync(teamId, tx =>
         {
-            throw Refused();
-        }
-
-        return await store.WriteAsync(found.TeamId, tx =>
-        {
-            // Read again inside the transaction: another replica may have bound the token meanwhile.
-            var hostId = found.HostId ?? tx.QuerySingleOrDefault<string>(
-                $"select host_id from join_tokens where secret_hash = @hash and host_id is not null", new { hash });
+            // Read again inside the transaction: the token may have been bound or revoked meanwhile.
+            var hostId = Live(tx.QuerySingleOrDefault<ClaimRow>(ClaimSql, new { hash })).HostId;
             if (hostId is null)
             {
-                hostId = Register(tx, found.TeamId, node, null);
+                hostId = Register(tx, teamId, node, null);
                 if (tx.Execute(
                     "update join_tokens set host_id = @hostId where secret_hash = @hash and host_id is null and revoked_at is null",
                     new { hostId, hash }) == 0)
@@ -151,7 +145,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
             }
             else
             {
-                Describe(tx, found.TeamId, hostId, node);
+                Describe(tx, teamId, hostId, node);
             }
 
             tx.Execute(
@@ -160,9 +154,12 @@ internal sealed class Enrolment(Store store, TimeProvider time)
                 where host_id = @hostId and revoked_at is not null
                 """,
                 new { hostId, now = tx.NowMs });
-            return new EnrolledHost(found.TeamId, hostId, IssueCredential(tx, found.TeamId, hostId));
+            return new EnrolledHost(teamId, hostId, IssueCredential(tx, teamId, hostId));
         });
-    }
+
+    /// <summary>A join token that may be claimed, or a credential that its holder may exchange.</summary>
+    private ClaimRow Live(ClaimRow? found) =>
+        found is null || found.RevokedAt is not null || (found.HostId is null && found.ExpiresAt <= time.NowMs()) ? throw Refused() : found;
 
     private string Register(StoreTransaction tx, string teamId, NodeDescription node, string? enrolmentKey)
     {

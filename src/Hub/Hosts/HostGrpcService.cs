@@ -8,7 +8,8 @@ using Hub.Storage;
 namespace Hub.Hosts;
 
 /// <summary>hub.v1.HostService: authorises, calls, maps.</summary>
-internal sealed class HostGrpcService(Access access, Enrolment enrolment, HostDirectory directory, Presence presence, TimeProvider time)
+internal sealed class HostGrpcService(
+    Access access, Enrolment enrolment, HostDirectory directory, CredentialRotation rotation, Presence presence, TimeProvider time)
     : HostService.HostServiceBase
 {
     private const string ShownOnce = "shown_once";
@@ -98,6 +99,12 @@ internal sealed class HostGrpcService(Access access, Enrolment enrolment, HostDi
             Host = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken),
             RegisterToken = Show(token),
         };
+    }
+
+    public override async Task<RotateHostCredentialResponse> RotateHostCredential(RotateHostCredentialRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Admin);
+        return new() { CredentialId = await rotation.StartAsync(host, context.CancellationToken) };
     }
 
     public override async Task<ReleaseHostResponse> ReleaseHost(ReleaseHostRequest request, ServerCallContext context)

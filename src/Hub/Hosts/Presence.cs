@@ -34,39 +34,37 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
 
     private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
 
-    /// <summary>A heartbeat on a link.</summary>
-    public ValueTask HeardOnLinkAsync(string teamId, string hostId, TimeSpan interval, string? nodeStatus)
+    /// <summary>A link was opened: the host is ONLINE with the same commit.</summary>
+    public void LinkOpened(StoreTransaction tx, string teamId, string hostId, TimeSpan interval)
     {
-        var now = time.NowMs();
-        var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
-        HostState before;
-        lock (entry.Gate)
-        {
-            before = entry.State;
-            entry.OnLink = true;
-            entry.SuspectAfter = 1.5 * interval;
-            entry.OfflineAfter = 2.5 * interval;
-            entry.LastSeenAt = entry.LastHeartbeatAt = now;
-            entry.Say(null, nodeStatus);
-            entry.Dirty = true;
-            entry.Become(HostState.Online, HostStateReason.Link, now);
-        }
-
-        return before == HostState.Online ? ValueTask.CompletedTask : new ValueTask(WriteStateAsync(entry));
+        tx.Execute(
+            """
+            update hosts set state = 'ONLINE', state_reason = 'LINK', last_seen_at = @NowMs,
+                state_since = case when state = 'ONLINE' then state_since else @NowMs end
+            where host_id = @hostId
+            """,
+            new { hostId, tx.NowMs });
+        tx.OnCommitted(() => Hear(teamId, hostId, interval, nodeStatus: null));
     }
+
+    /// <summary>A heartbeat on a link.</summary>
+    public ValueTask HeardOnLinkAsync(string teamId, string hostId, TimeSpan interval, string? nodeStatus) =>
+        Hear(teamId, hostId, interval, nodeStatus) is { } changed ? new ValueTask(WriteStateAsync(changed)) : ValueTask.CompletedTask;
 
     /// <summary>A call from a node without a link; <paramref name="heartbeat"/> is what it said of itself, if it said anything.</summary>
     public ValueTask HeardByRestAsync(string teamId, string hostId, bool isHeartbeat, string? heartbeat)
     {
         var now = time.NowMs();
         var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
-        HostState before;
         lock (entry.Gate)
         {
-            before = entry.State;
+            var before = (entry.State, entry.Reason);
             if (!entry.OnLink)
             {
-                entry.ObservedPeriod = TimeSpan.FromMilliseconds(Math.Min(now - entry.LastSeenAt, RestOfflineAfter.TotalMilliseconds));
+                // The first contact has no period yet.
+                entry.ObservedPeriod = entry.LastSeenAt == 0
+                    ? TimeSpan.Zero
+                    : TimeSpan.FromMilliseconds(Math.Min(now - entry.LastSeenAt, RestOfflineAfter.TotalMilliseconds));
                 entry.SuspectAfter = RestSuspectAfter;
                 entry.OfflineAfter = entry.ObservedPeriod * 3 > RestOfflineAfter ? entry.ObservedPeriod * 3 : RestOfflineAfter;
                 entry.Become(HostState.Online, HostStateReason.Rest, now);
@@ -76,7 +74,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             entry.LastHeartbeatAt = isHeartbeat ? now : entry.LastHeartbeatAt;
             entry.Say(heartbeat, null);
             entry.Dirty = true;
-            if (entry.State == before)
+            if (before == (entry.State, entry.Reason))
             {
                 return ValueTask.CompletedTask;
             }
@@ -173,11 +171,10 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         var now = time.NowMs();
         foreach (var entry in _entries.Values)
         {
-            bool changed;
+            bool unwritten;
             lock (entry.Gate)
             {
                 var silent = TimeSpan.FromMilliseconds(now - entry.LastSeenAt);
-                var before = entry.State;
                 if (silent >= entry.OfflineAfter)
                 {
                     entry.Become(HostState.Offline, entry.State == HostState.Suspect ? entry.Reason : HostStateReason.Silent, now);
@@ -187,15 +184,15 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
                     entry.Become(HostState.Suspect, HostStateReason.Silent, now);
                 }
 
-                changed = entry.State != before;
+                unwritten = entry.StateUnwritten;
             }
 
-            if (changed)
+            if (unwritten)
             {
-                await WriteStateAsync(entry);
+                await WriteStateAsync(entry); // Also what could not be written when it changed.
             }
 
-            if (entry is { State: HostState.Offline, Dirty: false })
+            if (entry is { State: HostState.Offline, Dirty: false, StateUnwritten: false })
             {
                 _entries.TryRemove(entry.HostId, out _); // The database knows all of it; memory is for hosts in contact.
             }
@@ -229,11 +226,32 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         }
     }
 
+    /// <returns>The entry if its state or reason is another now.</returns>
+    private Entry? Hear(string teamId, string hostId, TimeSpan interval, string? nodeStatus)
+    {
+        var now = time.NowMs();
+        var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
+        lock (entry.Gate)
+        {
+            var before = (entry.State, entry.Reason);
+            entry.OnLink = true;
+            entry.SuspectAfter = 1.5 * interval;
+            entry.OfflineAfter = 2.5 * interval;
+            entry.LastSeenAt = entry.LastHeartbeatAt = now;
+            entry.Say(null, nodeStatus);
+            entry.Dirty = true;
+            entry.Become(HostState.Online, HostStateReason.Link, now);
+            return before == (entry.State, entry.Reason) ? null : entry;
+        }
+    }
+
     private async Task WriteStateAsync(Entry entry)
     {
         object row;
+        (HostState, HostStateReason, long) written;
         lock (entry.Gate)
         {
+            written = (entry.State, entry.Reason, entry.Since);
             row = new
             {
                 hostId = entry.HostId,
@@ -254,10 +272,14 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
                     tx.AppendEvent(entry.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), entry.HostId, entry.HostId, 0);
                 }
             });
+            lock (entry.Gate)
+            {
+                entry.StateUnwritten &= written != (entry.State, entry.Reason, entry.Since);
+            }
         }
         catch (StoreUnavailableException e)
         {
-            LogNotWritten(entry.HostId, e.Message); // Memory stays right; the next flush writes it.
+            LogNotWritten(entry.HostId, e.Message); // Memory stays right; the next sweep writes it.
         }
     }
 
@@ -330,8 +352,12 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             set => _dirty = value;
         }
 
+        /// <summary>State or reason changed and the database does not say so yet.</summary>
+        public bool StateUnwritten { get; set; }
+
         public void Become(HostState state, HostStateReason reason, long now)
         {
+            StateUnwritten |= (State, Reason) != (state, reason);
             if (State != state)
             {
                 (State, Since) = (state, now);

@@ -3,6 +3,7 @@ using Hub.Chat;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Errors;
+using Hub.Hosts;
 using Hub.Identity;
 using Hub.Storage;
 using Hub.Text;
@@ -15,7 +16,7 @@ namespace Hub.Links;
 /// link can commit after it, and what Welcome says is what the rows say.
 /// </summary>
 internal sealed class Handshake(
-    Store store, LinkRegistry registry, IOptions<LinkOptions> options, TimeProvider time, ILoggerFactory logs,
+    Store store, LinkRegistry registry, Presence presence, IOptions<LinkOptions> options, TimeProvider time, ILoggerFactory logs,
     LaneEntries lanes, StoreGuards guards)
 {
     private const uint ProtocolVersion = 1;
@@ -99,6 +100,7 @@ internal sealed class Handshake(
         });
         ChatLog.ConfirmOnHello(tx, node.TeamId, node.HostId, chatFrom, row.ChatDownSeq);
         Describe(tx, node, hello);
+        presence.LinkOpened(tx, node.TeamId, node.HostId, options.Value.HeartbeatInterval);
 
         var welcome = new Welcome
         {

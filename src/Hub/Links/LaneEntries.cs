@@ -139,6 +139,8 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
         {
             (Lane.Data, Entry.BodyOneofCase.Delta) => Fault(entry.Delta),
             (Lane.Chat, Entry.BodyOneofCase.Chat) => ChatLog.Fault(entry.Chat),
+            (Lane.Commands, Entry.BodyOneofCase.RejectedNoted) when !System.Enum.IsDefined(entry.RejectedNoted.Lane) =>
+                new HubException(ErrorReason.RecordInvalid, "The note names no lane."),
             (Lane.Commands, Entry.BodyOneofCase.CommandAccepted or Entry.BodyOneofCase.CommandStarted
                 or Entry.BodyOneofCase.CommandOutcome or Entry.BodyOneofCase.RejectedNoted) => null,
             (Lane.Bulk, Entry.BodyOneofCase.SnapshotBegin) when entry.SnapshotBegin.SnapshotId.Length is > 0 and <= 64 => null,

@@ -3,6 +3,7 @@ using Hub.Chat;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosting;
+using Hub.Hosts;
 using Hub.Storage;
 using Hub.Text;
 
@@ -117,7 +118,16 @@ internal sealed partial class Link
                 inbound.Ephemeral(this, CleanText.Of(frame.Ephemeral));
                 break;
             case ConnectRequest.FrameOneofCase.CredentialStored:
-                break; // The old credential ends by its own grace time.
+                await _store.WriteFencedAsync(
+                    Identity.TeamId,
+                    Identity.Fence,
+                    tx =>
+                    {
+                        CredentialRotation.Confirm(tx, Identity.HostId, frame.CredentialStored.CredentialId);
+                        return true;
+                    },
+                    cancellation);
+                break;
             default:
                 End(GoodbyeReason.ProtocolError, $"A {frame.FrameCase} frame is not expected here.");
                 break;
@@ -163,8 +173,7 @@ internal sealed partial class Link
     {
         try
         {
-            return await _store.WriteFencedAsync(
-                Identity.TeamId, Identity.Fence, tx => _lanes.Apply(tx, Identity, batch), cancellation);
+            return await WriteAsync(batch.Lane, tx => _lanes.Apply(tx, Identity, batch), cancellation);
         }
         catch (ConstraintException e) when (_guards.PoisonSplit && batch.Entries.Count > 0)
         {
@@ -172,8 +181,7 @@ internal sealed partial class Link
             LogPoison(Identity.HostId, batch.Lane, batch.FirstSeq, batch.LastSeq, e.Constraint);
             if (batch.Entries.Count == 1)
             {
-                return await _store.WriteFencedAsync(
-                    Identity.TeamId, Identity.Fence, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint), cancellation);
+                return await WriteAsync(batch.Lane, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint), cancellation);
             }
 
             var half = batch.Entries.Count / 2;
@@ -184,6 +192,11 @@ internal sealed partial class Link
             return left.Nack is not null ? left : Joined(left.Ack!, await ApplyAsync(second, cancellation));
         }
     }
+
+    private Task<BatchAnswer> WriteAsync(Lane lane, Func<StoreTransaction, BatchAnswer> job, CancellationToken cancellation) =>
+        lane is Lane.Data or Lane.Bulk
+            ? _store.WriteBulkAsync(Identity.TeamId, Identity.Fence, job, cancellation)
+            : _store.WriteFencedAsync(Identity.TeamId, Identity.Fence, job, cancellation);
 
     private static BatchAnswer Joined(Ack left, BatchAnswer right)
     {

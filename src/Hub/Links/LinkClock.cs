@@ -15,6 +15,9 @@ internal sealed partial class LinkClock(
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan ReplicaRenewal = TimeSpan.FromSeconds(5);
 
+    /// <summary>A replica that has not renewed its row for this long is gone.</summary>
+    private static readonly TimeSpan ReplicaSilence = TimeSpan.FromSeconds(15);
+
     /// <summary>A node without a heartbeat for this many intervals is given up.</summary>
     private const double SilentIntervals = 2.5;
 
@@ -24,6 +27,13 @@ internal sealed partial class LinkClock(
     private static readonly TimeSpan DrainSpreadMax = TimeSpan.FromMinutes(2);
 
     private DateTimeOffset _renewedAt;
+
+    /// <summary>The row is there before the first link is: a link of an unknown replica would be taken for a lost one.</summary>
+    public override async Task StartAsync(CancellationToken cancellationToken)
+    {
+        await RenewReplicaAsync(cancellationToken);
+        await base.StartAsync(cancellationToken);
+    }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -79,19 +89,44 @@ internal sealed partial class LinkClock(
         _renewedAt = now;
         try
         {
-            await store.WriteAsync(
-                Store.SystemTeam,
-                tx => tx.Execute(
-                    """
-                    insert into replicas (replica_id, started_at, renewed_at) values (@ReplicaId, @NowMs, @NowMs)
-                    on conflict (replica_id) do update set renewed_at = excluded.renewed_at
-                    """,
-                    new { registry.ReplicaId, tx.NowMs }),
-                cancellation);
+            await store.WriteAsync(Store.SystemTeam, tx => Renew(tx, registry.ReplicaId), cancellation);
         }
         catch (StoreUnavailableException e)
         {
             LogNotRenewed(e.Message);
+        }
+    }
+
+    /// <summary>
+    /// Renews the own row, and ends the links of replicas that went silent without a word: their hosts are SUSPECT until they dial again.
+    /// </summary>
+    internal static void Renew(StoreTransaction tx, string replicaId)
+    {
+        var row = new { replicaId, tx.NowMs, silentSince = tx.NowMs - (long)ReplicaSilence.TotalMilliseconds };
+        tx.Execute(
+            """
+            insert into replicas (replica_id, started_at, renewed_at) values (@replicaId, @NowMs, @NowMs)
+            on conflict (replica_id) do update set renewed_at = excluded.renewed_at
+            """,
+            row);
+        tx.Execute("delete from replicas where renewed_at <= @silentSince", row);
+        var lost = tx.Query<LostLink>(
+            """
+            update links set state = 'ENDED', ended_at = @NowMs
+            where state = 'LIVE' and replica_id not in (select replica_id from replicas) returning host_id, team_id
+            """,
+            row);
+        foreach (var link in lost)
+        {
+            var changed = tx.Execute(
+                """
+                update hosts set state = 'SUSPECT', state_reason = 'REPLICA_LOST', state_since = @NowMs where host_id = @HostId and state = 'ONLINE'
+                """,
+                new { link.HostId, tx.NowMs });
+            if (changed == 1)
+            {
+                tx.AppendEvent(link.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), link.HostId, link.HostId, 0);
+            }
         }
     }
 
@@ -112,6 +147,8 @@ internal sealed partial class LinkClock(
 
         LogDraining(links.Count, spread);
     }
+
+    private sealed record LostLink(string HostId, string TeamId);
 
     [LoggerMessage(LogLevel.Information, "Draining {Count} links over {Spread}", EventName = "Draining")]
     private partial void LogDraining(int count, TimeSpan spread);

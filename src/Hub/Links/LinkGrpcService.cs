@@ -2,7 +2,6 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Errors;
-using Hub.Hosts;
 using Hub.Identity;
 using Hub.Storage;
 
@@ -12,8 +11,7 @@ namespace Hub.Links;
 /// hub.v1.LinkService: owns the stream of a link. One loop reads, one writes, one pumps what the node is due; the first to end ends all.
 /// </summary>
 internal sealed partial class LinkGrpcService(
-    Authenticator authenticator, Handshake handshake, LinkInbound inbound, Presence presence, LinkEnding ending,
-    TimeProvider time, ILogger<LinkGrpcService> log) : LinkService.LinkServiceBase
+    Authenticator authenticator, Handshake handshake, LinkInbound inbound, LinkEnding ending, TimeProvider time, ILogger<LinkGrpcService> log) : LinkService.LinkServiceBase
 {
     /// <summary>Frames of one link being applied at once: enough to fill a group commit, bounded by the lane windows.</summary>
     private const int ApplyingMax = LinkOptions.WindowBatches;
@@ -44,7 +42,6 @@ internal sealed partial class LinkGrpcService(
         var pumping = PumpAsync(link, stopping.Token);
         try
         {
-            await presence.HeardOnLinkAsync(node.TeamId, node.HostId, link.Options.HeartbeatInterval, nodeStatus: null);
             await Task.WhenAny(writing, reading, pumping);
         }
         finally

@@ -28,6 +28,9 @@ internal sealed class LinkRegistry(TimeProvider time)
 
     public bool IsLive(string hostId) => _links.ContainsKey(hostId);
 
+    /// <summary>The live link of a host, if this replica has it.</summary>
+    public Link? Find(string hostId) => _links.GetValueOrDefault(hostId);
+
     public void Wake(string hostId)
     {
         if (_links.TryGetValue(hostId, out var link))

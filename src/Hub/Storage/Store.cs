@@ -75,6 +75,14 @@ internal sealed class Store : IAsyncDisposable
     public Task<T> WriteFencedAsync<T>(string teamId, Fence fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
         WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, fence, job), ct);
 
+    /// <summary>
+    /// As <see cref="WriteFencedAsync{T}"/>, for a job that may wait behind others: a node that replays a long absence must not hold up
+    /// commands. Bulk jobs keep their order among themselves.
+    /// </summary>
+    /// <exception cref="LinkFencedException">A newer link of the host exists; the job was not run.</exception>
+    public Task<T> WriteBulkAsync<T>(string teamId, Fence fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
+        WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, fence, job, isBulk: true), ct);
+
     public Task WriteFencedAsync(string teamId, Fence fence, Action<StoreTransaction> job, CancellationToken ct = default) =>
         WriteFencedAsync(teamId, fence, Returning(job), ct);
 

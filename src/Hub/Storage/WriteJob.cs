@@ -4,7 +4,7 @@ namespace Hub.Storage;
 /// A use case's writes on their way through the Writer. It may run several times (halving), so what a run yields is kept apart from what
 /// the caller is told, and the caller is told once.
 /// </summary>
-internal abstract class WriteJob(string teamId, Fence? fence)
+internal abstract class WriteJob(string teamId, Fence? fence, bool isBulk)
 {
     private const int Waiting = 0;
     private const int Started = 1;
@@ -15,6 +15,9 @@ internal abstract class WriteJob(string teamId, Fence? fence)
     public TeamScope Scope { get; } = TeamScope.OfJob(teamId);
 
     public Fence? Fence { get; } = fence;
+
+    /// <summary>It may wait behind what is urgent.</summary>
+    public bool IsBulk { get; } = isBulk;
 
     /// <summary>Why the last run failed; the group went on without it.</summary>
     public Exception? Failure { get; set; }
@@ -43,7 +46,8 @@ internal abstract class WriteJob(string teamId, Fence? fence)
     protected abstract void OnCancelled(CancellationToken ct);
 }
 
-internal sealed class WriteJob<T>(string teamId, Fence? fence, Func<StoreTransaction, T> body) : WriteJob(teamId, fence)
+internal sealed class WriteJob<T>(string teamId, Fence? fence, Func<StoreTransaction, T> body, bool isBulk = false)
+    : WriteJob(teamId, fence, isBulk)
 {
     private readonly TaskCompletionSource<T> told = new(TaskCreationOptions.RunContinuationsAsynchronously);
 

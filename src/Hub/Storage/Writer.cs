@@ -15,6 +15,9 @@ internal sealed class Writer : IAsyncDisposable
 {
     public const int GroupJobsMax = 512;
 
+    // A group with bulk in it should not take longer: everything urgent that comes meanwhile waits for its commit.
+    private static readonly TimeSpan BulkGroupTarget = TimeSpan.FromMilliseconds(50);
+
     // Between attempts to open the connection, doubling from the first to the last.
     private static readonly TimeSpan ReopenDelayMin = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan ReopenDelayMax = TimeSpan.FromSeconds(2);
@@ -34,7 +37,9 @@ internal sealed class Writer : IAsyncDisposable
 
     private readonly ILogger log;
 
+    // Urgent jobs go first; bulk gets a part of every group, so that neither starves the other.
     private readonly Channel<WriteJob> queue;
+    private readonly Channel<WriteJob> bulk;
 
     private readonly CancellationTokenSource stopping = new();
 
@@ -43,6 +48,9 @@ internal sealed class Writer : IAsyncDisposable
     // Owned by the thread, as is the delay before the next attempt to open it.
     private DbConnection? connection;
     private TimeSpan reopenDelay;
+
+    // Bulk jobs taken into the next group: halved when the last took too long, doubled when it was quick.
+    private int bulkJobsMax = GroupJobsMax;
 
     public Writer(int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, TimeProvider time, ILogger log)
     {
@@ -53,11 +61,12 @@ internal sealed class Writer : IAsyncDisposable
         this.time = time;
         this.log = log;
         queue = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
+        bulk = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
         // The drivers block on the disk or the socket here; a pool thread must not.
         new Thread(RunGroups) { IsBackground = true, Name = $"hub-writer-{number}" }.Start();
     }
 
-    public int QueuedJobs => queue.Reader.Count;
+    public int QueuedJobs => queue.Reader.Count + bulk.Reader.Count;
 
     /// <summary>Waits for a slot in the queue, which is how load is felt, and then for the commit.</summary>
     public async Task<T> WriteAsync<T>(WriteJob<T> job, CancellationToken ct)
@@ -66,7 +75,7 @@ internal sealed class Writer : IAsyncDisposable
         using var registration = ct.UnsafeRegister(static (state, token) => ((WriteJob)state!).TryCancel(token), job);
         try
         {
-            await queue.Writer.WriteAsync(job, ct);
+            await (job.IsBulk ? bulk : queue).Writer.WriteAsync(job, ct);
         }
         catch (ChannelClosedException e)
         {
@@ -79,6 +88,7 @@ internal sealed class Writer : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         queue.Writer.TryComplete();
+        bulk.Writer.TryComplete();
         await stopping.CancelAsync();
         try
         {
@@ -97,20 +107,30 @@ internal sealed class Writer : IAsyncDisposable
         var group = new List<WriteJob>(GroupJobsMax);
         try
         {
-            while (queue.Reader.WaitToReadAsync().AsTask().GetAwaiter().GetResult())
+            Task<bool>? urgentReady = null;
+            Task<bool>? bulkReady = null;
+            while (true)
             {
                 group.Clear();
-                while (group.Count < GroupJobsMax && queue.Reader.TryRead(out var job))
-                {
-                    if (job.TryStart())
-                    {
-                        group.Add(job);
-                    }
-                }
+                Take(queue.Reader, bulk.Reader.Count > 0 ? GroupJobsMax - 1 : GroupJobsMax, group);
+                var urgent = group.Count;
+                Take(bulk.Reader, Math.Min(bulkJobsMax, GroupJobsMax - urgent), group);
                 if (group.Count > 0)
                 {
-                    RunGroup([.. group]);
+                    RunTimed([.. group], hasBulk: group.Count > urgent);
+                    continue;
                 }
+                // A wait that is still pending on the other queue is kept: it says when something comes there.
+                urgentReady = urgentReady is { IsCompleted: false } ? urgentReady : queue.Reader.WaitToReadAsync().AsTask();
+                bulkReady = bulkReady is { IsCompleted: false } ? bulkReady : bulk.Reader.WaitToReadAsync().AsTask();
+                if (urgentReady.IsCompletedSuccessfully && !urgentReady.Result && bulkReady.IsCompletedSuccessfully && !bulkReady.Result)
+                {
+                    break; // Both are closed and empty.
+                }
+                Task ready = urgentReady.IsCompletedSuccessfully && !urgentReady.Result ? bulkReady
+                    : bulkReady.IsCompletedSuccessfully && !bulkReady.Result ? urgentReady
+                    : Task.WhenAny(urgentReady, bulkReady);
+                ready.GetAwaiter().GetResult();
             }
             CloseConnection();
             ended.SetResult();
@@ -120,12 +140,38 @@ internal sealed class Writer : IAsyncDisposable
             // Only a bug in this class comes here. Callers must not wait for a thread that is gone.
             StoreLog.WriterDied(log, e);
             queue.Writer.TryComplete(e);
+            bulk.Writer.TryComplete(e);
             FailAll([.. group], e);
-            while (queue.Reader.TryRead(out var job))
+            while (queue.Reader.TryRead(out var job) || bulk.Reader.TryRead(out job))
             {
                 job.Fail(new StoreUnavailableException("The writer has ended.", e));
             }
             ended.SetResult();
+        }
+    }
+
+    private static void Take(ChannelReader<WriteJob> from, int max, List<WriteJob> group)
+    {
+        for (var taken = 0; taken < max && from.TryRead(out var job);)
+        {
+            if (job.TryStart())
+            {
+                group.Add(job);
+                taken++;
+            }
+        }
+    }
+
+    private void RunTimed(ReadOnlySpan<WriteJob> jobs, bool hasBulk)
+    {
+        var started = time.GetTimestamp();
+        RunGroup(jobs);
+        if (hasBulk)
+        {
+            var took = time.GetElapsedTime(started);
+            bulkJobsMax = took > BulkGroupTarget ? Math.Max(1, bulkJobsMax / 2)
+                : took < BulkGroupTarget / 2 ? Math.Min(GroupJobsMax, bulkJobsMax * 2)
+                : bulkJobsMax;
         }
     }
 

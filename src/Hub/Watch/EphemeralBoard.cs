@@ -32,8 +32,10 @@ internal sealed class EphemeralBoard(TimeProvider time)
             return; // Nothing durable is lost, and a node that sends such keys would send them again.
         }
 
-        var lifetime = update.Ttl?.ToTimeSpan() ?? LifetimeDefault;
-        lifetime = lifetime < LifetimeMin ? LifetimeMin : lifetime > LifetimeMax ? LifetimeMax : lifetime;
+        // Whole seconds: a duration that is malformed as such still has some.
+        var lifetime = update.Ttl is { } asked
+            ? TimeSpan.FromSeconds(Math.Clamp(asked.Seconds, (long)LifetimeMin.TotalSeconds, (long)LifetimeMax.TotalSeconds))
+            : LifetimeDefault;
         var value = new EphemeralValue { Kind = update.Kind, Key = update.Key, Value = update.Value };
         _teams.GetOrAdd(teamId, _ => new Team()).Set(new EphemeralKey(hostId, update.Kind, update.Key), value, time.GetUtcNow() + lifetime, time.GetUtcNow());
     }

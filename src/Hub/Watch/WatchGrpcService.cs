@@ -40,7 +40,7 @@ internal sealed class WatchGrpcService(
         using var stopping = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken, lifetime.ApplicationStopping);
         try
         {
-            await RunAsync(team, request, responses, stopping.Token);
+            await RunAsync(team, request, responses, context, stopping.Token);
         }
         catch (OperationCanceledException) when (lifetime.ApplicationStopping.IsCancellationRequested && !context.CancellationToken.IsCancellationRequested)
         {
@@ -48,12 +48,13 @@ internal sealed class WatchGrpcService(
         }
     }
 
-    private async Task RunAsync(TeamAccess team, WatchRequest request, IServerStreamWriter<WatchResponse> responses, CancellationToken cancellation)
+    private async Task RunAsync(
+        TeamAccess team, WatchRequest request, IServerStreamWriter<WatchResponse> responses, ServerCallContext context, CancellationToken cancellation)
     {
         var filter = new WatchFilter(team.TeamId, request.HostIds.ToHashSet(StringComparer.Ordinal), request.Kinds.ToHashSet());
         using var signal = store.Events.Watch(team.TeamId); // Before the first read, so that nothing falls between.
         using var changes = ephemerals.Watch(team.TeamId);
-        var after = await StartAsync(filter, request.Cursor, responses, cancellation);
+        var after = await StartAsync(filter, request.Cursor, responses, context, cancellation);
         var checkedAt = time.GetTimestamp();
         var changed = signal.WaitAsync(after, cancellation);
         var ephemeral = changes.WaitAsync(cancellation);
@@ -91,11 +92,13 @@ internal sealed class WatchGrpcService(
     }
 
     private async Task<long> StartAsync(
-        WatchFilter filter, string cursor, IServerStreamWriter<WatchResponse> responses, CancellationToken cancellation)
+        WatchFilter filter, string cursor, IServerStreamWriter<WatchResponse> responses, ServerCallContext context, CancellationToken cancellation)
     {
         if (cursor == NowCursor)
         {
-            return await feed.LatestAsync(filter.TeamId, cancellation);
+            var now = await feed.LatestAsync(filter.TeamId, cancellation);
+            await context.WriteResponseHeadersAsync([]); // Nothing may be due for long: the head says that the tail starts here.
+            return now;
         }
 
         if (cursor.Length > 0)
@@ -103,6 +106,7 @@ internal sealed class WatchGrpcService(
             var after = WatchFeed.ReadCursor(filter.TeamId, cursor);
             if (await feed.HoldsAsync(filter.TeamId, after, cancellation))
             {
+                await context.WriteResponseHeadersAsync([]);
                 return await TailAsync(filter, after, responses, cancellation);
             }
 

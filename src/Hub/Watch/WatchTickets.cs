@@ -53,11 +53,14 @@ internal sealed class WatchTickets(Store store, Authenticator authenticator)
 
         Principal? caller = holder.UserId is not null
             ? await authenticator.FindUserAsync(holder.UserId, cancellation)
-            : new Principal.ApiKey(row.TeamId, holder.ApiKeyId!, holder.Role);
+            : await LiveKeyAsync(new Principal.ApiKey(row.TeamId, holder.ApiKeyId!, holder.Role), cancellation);
         return caller is null
-            ? throw new HubException(ErrorReason.TicketInvalid, "The ticket's user is gone.")
+            ? throw new HubException(ErrorReason.TicketInvalid, "The ticket's user or API key is gone.")
             : Access.Team(caller, row.TeamId, TeamRole.Viewer);
     }
+
+    private async Task<Principal?> LiveKeyAsync(Principal.ApiKey key, CancellationToken cancellation) =>
+        await authenticator.IsLiveAsync(key, cancellation) ? key : null;
 
     private sealed record Holder(string? UserId, string? ApiKeyId, TeamRole Role);
 

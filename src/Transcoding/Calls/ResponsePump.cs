@@ -115,6 +115,11 @@ internal sealed class ResponsePump : IAsyncDisposable
 
     private void OnIdle()
     {
+        if (!_format.CanStartEarly)
+        {
+            return;
+        }
+
         lock (_gate)
         {
             _isIdle = true;

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Globalization;
 using System.Text.Json;
 using Google.Api;
 using Google.Protobuf;
@@ -6,16 +7,22 @@ using Google.Protobuf.Reflection;
 using Hub.Options.V1;
 using Hub.Transcoding.Json;
 using Hub.Transcoding.Routes;
+using Microsoft.AspNetCore.Http;
+using Enum = System.Enum;
 
 namespace Hub.Transcoding.Calls;
 
 /// <summary>All that is fixed about one HTTP rule of one method: how its request is made and how its answers are written.</summary>
 internal sealed class RestBinding
 {
+    private const string IdempotencyKeyField = "idempotency_key"; // The word for repeats in every contract.
+
     private readonly RestMethod _options;
     private readonly bool _hasEnvelope;
     private readonly FieldPath? _responseField;
     private readonly FieldPath? _successFlag;
+    private readonly FieldPath? _lastEventId;
+    private readonly FieldPath? _idempotencyKey;
 
     public RestBinding(MethodDescriptor method, HttpRule rule, string path, RestSurface surface, long defaultBytesMax)
     {
@@ -24,21 +31,23 @@ internal sealed class RestBinding
         _options = method.GetOptions()?.GetExtension(RestExtensions.Rest) ?? new RestMethod();
         _hasEnvelope = surface.Envelope == Envelope.SuccessData && !_options.NoEnvelope;
         Request = new RequestBinder(
-            surface.Codec, method.InputType, HttpTemplate.Parse(path), rule.Body, _options.RequestBytesMax > 0 ? _options.RequestBytesMax : defaultBytesMax);
+            surface.Codec, method.InputType, HttpTemplate.Parse(path), rule, _options.RequestBytesMax > 0 ? _options.RequestBytesMax : defaultBytesMax);
 
         // A rule's own response_body is the more particular of the two.
         _responseField = ResponseField(rule.ResponseBody.Length > 0 ? rule.ResponseBody : _options.ResponseField);
+        _idempotencyKey = FieldPath.Find(surface.Codec, method.InputType, IdempotencyKeyField) is { Field.Descriptor.FieldType: FieldType.String } key ? key : null;
         _successFlag = ResponseField(_options.SuccessWhen?.Field);
         if (_successFlag is { Field.Descriptor.FieldType: not FieldType.Bool })
         {
             throw new InvalidOperationException($"{method.FullName}: success_when needs a boolean field.");
         }
 
+        _lastEventId = RequestField(_options.Sse?.LastEventIdField);
+        Version = _options.Version is { } version
+            ? new EntityVersion(ResponseField(version.EtagField), RequestField(version.IfMatchField), Text)
+            : null;
         EventId = ResponseField(_options.Sse?.IdField);
         EventName = ResponseField(_options.Sse?.EventField);
-        LastEventId = _options.Sse is { LastEventIdField.Length: > 0 } sse
-            ? FieldPath.Require(surface.Codec, method.InputType, sse.LastEventIdField, method.FullName)
-            : null;
     }
 
     public MethodDescriptor Method { get; }
@@ -51,10 +60,26 @@ internal sealed class RestBinding
 
     public FieldPath? EventName { get; }
 
-    /// <summary>The request field that takes the Last-Event-ID header.</summary>
-    public FieldPath? LastEventId { get; }
+    /// <summary>How the resource's version shows in headers; null for methods without one.</summary>
+    public EntityVersion? Version { get; }
 
     public bool IsNeverStored => _options.NoStore;
+
+    /// <summary>Makes the request message: what the rule binds, then what headers add.</summary>
+    public async ValueTask<IMessage> BindAsync(HttpContext http)
+    {
+        var request = await Request.BindAsync(http);
+        BindHeaders(http, request);
+        return request;
+    }
+
+    /// <summary>Makes the first of a stream of requests; the body is left to its reader.</summary>
+    public IMessage BindWithoutBody(HttpContext http)
+    {
+        var request = Request.BindWithoutBody(http);
+        BindHeaders(http, request);
+        return request;
+    }
 
     public int SuccessStatus(IMessage answer)
     {
@@ -103,6 +128,35 @@ internal sealed class RestBinding
         using var writer = new Utf8JsonWriter(output, JsonCodec.WriterOptions);
         _responseField.WriteValue(writer, message);
     }
+
+    /// <summary>A field's value as text outside JSON; empty for messages, lists and what is unset.</summary>
+    public string Text(FieldPath? field, IMessage message) => field?.Value(message) switch
+    {
+        null => "",
+        string text => text,
+        Enum value => EnumText(field, value),
+        bool flag => flag ? "true" : "false",
+        IFormattable value => value.ToString(null, CultureInfo.InvariantCulture),
+        _ => "",
+    };
+
+    private string EnumText(FieldPath field, Enum value)
+    {
+        var number = Convert.ToInt32(value, CultureInfo.InvariantCulture);
+        var known = field.Field.Descriptor.EnumType.FindValueByNumber(number);
+        return known is null ? number.ToString(CultureInfo.InvariantCulture)
+            : Surface.Options.ShortEnumValues ? EnumNames.Short(known) : known.Name;
+    }
+
+    private void BindHeaders(HttpContext http, IMessage request)
+    {
+        RequestBinder.BindHeader(http, _lastEventId, RestHeaders.LastEventId, request);
+        RequestBinder.BindHeader(http, _idempotencyKey, RestHeaders.IdempotencyKey, request);
+        Version?.BindIfMatch(http, request);
+    }
+
+    private FieldPath? RequestField(string? path) =>
+        string.IsNullOrEmpty(path) ? null : FieldPath.Require(Surface.Codec, Method.InputType, path, Method.FullName);
 
     private FieldPath? ResponseField(string? path) =>
         string.IsNullOrEmpty(path) ? null : FieldPath.Require(Surface.Codec, Method.OutputType, path, Method.FullName);

@@ -1,22 +1,25 @@
+using Grpc.Core;
 using Hub.Transcoding.Errors;
 using Microsoft.AspNetCore.Http;
 
 namespace Hub.Transcoding.Calls;
 
 /// <summary>Answers REST requests of one HTTP rule of one method.</summary>
-internal abstract class RestCall(RestBinding binding, RestErrors errors)
+internal abstract class RestCall(RestBinding binding, RestErrors errors, TimeProvider time)
 {
-    protected const string JsonContentType = "application/json";
-
     protected RestBinding Binding { get; } = binding;
 
-    protected string MethodName { get; } = $"/{binding.Method.Service.FullName}/{binding.Method.Name}";
+    protected TimeProvider Time { get; } = time;
+
+    private string MethodName { get; } = $"/{binding.Method.Service.FullName}/{binding.Method.Name}";
 
     public async Task HandleAsync(HttpContext http)
     {
+        var context = default(RestCallContext);
         try
         {
-            await AnswerAsync(http);
+            context = new RestCallContext(http, MethodName, Time);
+            await AnswerAsync(http, context);
         }
         catch (Exception) when (http.RequestAborted.IsCancellationRequested)
         {
@@ -24,13 +27,27 @@ internal abstract class RestCall(RestBinding binding, RestErrors errors)
         }
         catch (Exception error) when (!http.Response.HasStarted)
         {
-            await RestErrors.WriteAsync(http, Describe(error), Binding.Surface.ErrorShape);
+            await RestErrors.WriteAsync(http, Describe(error, http, context), Binding.Surface.ErrorShape);
+        }
+        finally
+        {
+            context?.Dispose();
         }
     }
 
-    protected abstract Task AnswerAsync(HttpContext http);
+    protected abstract Task AnswerAsync(HttpContext http, RestCallContext context);
 
-    protected RestError Describe(Exception error) => errors.Describe(error, MethodName);
+    protected RestError Describe(Exception error, HttpContext http, RestCallContext? context)
+    {
+        // What a method does when its token fires is of no interest to the client: it set the deadline.
+        if (context is { IsOverdue: true } && error is OperationCanceledException or RpcException { StatusCode: StatusCode.Cancelled })
+        {
+            error = new RpcException(new Status(StatusCode.DeadlineExceeded, "the deadline has passed"));
+        }
+
+        var described = errors.Describe(error, MethodName);
+        return Binding.Version?.IsRefusal(http, described) == true ? described with { HttpStatus = 412 } : described;
+    }
 
     protected void SetHead(HttpContext http, int status, string contentType)
     {

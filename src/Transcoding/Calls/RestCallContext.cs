@@ -6,28 +6,36 @@ using Microsoft.AspNetCore.Http;
 namespace Hub.Transcoding.Calls;
 
 /// <summary>The context a method sees when it is called over REST: headers are metadata, the HTTP request is the call.</summary>
-internal sealed class RestCallContext : ServerCallContext
+internal sealed class RestCallContext : ServerCallContext, IDisposable
 {
     // The official server's GetHttpContext looks for this key in contexts it did not make; so does ours.
     private const string HttpContextKey = "__HttpContext";
 
     private readonly HttpContext _http;
     private readonly string _method;
-    private readonly Func<Task> _startResponse;
+    private readonly RestDeadline? _deadline;
     private Metadata? _requestHeaders;
     private Metadata? _responseTrailers;
     private AuthContext? _auth;
 
     /// <param name="http">The request.</param>
     /// <param name="method">Full gRPC name of the method.</param>
-    /// <param name="startResponse">Sends the response's head early if the answer is a stream; does nothing for one message.</param>
-    public RestCallContext(HttpContext http, string method, Func<Task> startResponse)
+    /// <param name="time">Runs the deadline, if the request has one.</param>
+    /// <exception cref="BadHttpRequestException">The deadline cannot be read.</exception>
+    public RestCallContext(HttpContext http, string method, TimeProvider time)
     {
         _http = http;
         _method = method;
-        _startResponse = startResponse;
+        _deadline = RestDeadline.Of(http, time);
         UserState[HttpContextKey] = http;
     }
+
+    /// <summary>Sends the head of a streamed answer early; one message is sent whole, so it has none.</summary>
+    public Action? StartResponse { get; set; }
+
+    /// <summary>Whether the client's deadline has passed.</summary>
+    public bool IsOverdue => _deadline?.IsReached == true;
+
 
     protected override string MethodCore => _method;
 
@@ -40,12 +48,11 @@ internal sealed class RestCallContext : ServerCallContext
         var ip => string.Create(CultureInfo.InvariantCulture, $"ipv4:{ip}:{_http.Connection.RemotePort}"),
     };
 
-    // A REST request has no deadline; its client hangs up instead.
-    protected override DateTime DeadlineCore => DateTime.MaxValue;
+    protected override DateTime DeadlineCore => _deadline?.At ?? DateTime.MaxValue;
 
     protected override Metadata RequestHeadersCore => _requestHeaders ??= ReadHeaders(_http.Request.Headers);
 
-    protected override CancellationToken CancellationTokenCore => _http.RequestAborted;
+    protected override CancellationToken CancellationTokenCore => _deadline?.Token ?? _http.RequestAborted;
 
     protected override Metadata ResponseTrailersCore => _responseTrailers ??= [];
 
@@ -64,6 +71,8 @@ internal sealed class RestCallContext : ServerCallContext
         }
     }
 
+    public void Dispose() => _deadline?.Dispose();
+
     protected override Task WriteResponseHeadersAsyncCore(Metadata responseHeaders)
     {
         foreach (var entry in responseHeaders)
@@ -77,7 +86,8 @@ internal sealed class RestCallContext : ServerCallContext
             _http.Response.Headers.Append(entry.Key, entry.IsBinary ? Convert.ToBase64String(entry.ValueBytes) : entry.Value);
         }
 
-        return _startResponse();
+        StartResponse?.Invoke();
+        return Task.CompletedTask;
     }
 
     private static Metadata ReadHeaders(IHeaderDictionary headers)

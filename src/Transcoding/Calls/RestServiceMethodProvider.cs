@@ -52,6 +52,11 @@ internal sealed class RestServiceMethodProvider<TService> : IServiceMethodProvid
         : ServiceBinderBase
     {
         private readonly RestSurface _surface = provider._surfaces.Register(service.File);
+        private readonly HashSet<string> _headPaths =
+        [
+            .. service.Methods.SelectMany(method => HttpRules.Of(method), (method, rule) => HttpRules.Pattern(rule, method))
+                .Where(pattern => pattern.Verb == "HEAD").Select(pattern => pattern.Path),
+        ];
 
         public override void AddMethod<TRequest, TResponse>(
             Method<TRequest, TResponse> method, Grpc.Core.UnaryServerMethod<TRequest, TResponse>? handler)
@@ -59,7 +64,9 @@ internal sealed class RestServiceMethodProvider<TService> : IServiceMethodProvid
             var clr = Find(method, typeof(TRequest), typeof(ServerCallContext));
             var invoker = new UnaryServerMethodInvoker<TService, TRequest, TResponse>(
                 clr.CreateDelegate<UnaryServerMethod<TService, TRequest, TResponse>>(), provider._methodOptions, provider._activator);
-            AddRules(method, clr, binding => new UnaryRestCall<TService, TRequest, TResponse>(binding, provider._errors, invoker));
+            AddRules(method, clr, binding => new UnaryRestCall<TResponse>(
+                binding, provider._errors, provider._time,
+                async (http, context) => await invoker.Invoke(http, context, (TRequest)await binding.BindAsync(http))));
         }
 
         public override void AddMethod<TRequest, TResponse>(
@@ -68,15 +75,40 @@ internal sealed class RestServiceMethodProvider<TService> : IServiceMethodProvid
             var clr = Find(method, typeof(TRequest), typeof(IServerStreamWriter<TResponse>), typeof(ServerCallContext));
             var invoker = new ServerStreamingServerMethodInvoker<TService, TRequest, TResponse>(
                 clr.CreateDelegate<ServerStreamingServerMethod<TService, TRequest, TResponse>>(), provider._methodOptions, provider._activator);
-            AddRules(
-                method, clr, binding => new ServerStreamingRestCall<TService, TRequest, TResponse>(binding, provider._errors, invoker, provider._time));
+            AddRules(method, clr, binding => new StreamingRestCall<TResponse>(
+                binding, provider._errors, provider._time,
+                async (http, answers, context) => await invoker.Invoke(http, context, (TRequest)await binding.BindAsync(http), answers)));
         }
 
         public override void AddMethod<TRequest, TResponse>(
-            Method<TRequest, TResponse> method, Grpc.Core.ClientStreamingServerMethod<TRequest, TResponse>? handler) => RefuseRules(method);
+            Method<TRequest, TResponse> method, Grpc.Core.ClientStreamingServerMethod<TRequest, TResponse>? handler)
+        {
+            var clr = Find(method, typeof(IAsyncStreamReader<TRequest>), typeof(ServerCallContext));
+            var invoker = new ClientStreamingServerMethodInvoker<TService, TRequest, TResponse>(
+                clr.CreateDelegate<ClientStreamingServerMethod<TService, TRequest, TResponse>>(), provider._methodOptions, provider._activator);
+            AddRules(method, clr, binding => new UnaryRestCall<TResponse>(
+                RequireRaw(binding), provider._errors, provider._time,
+                async (http, context) =>
+                {
+                    await using var pieces = new RawRequestReader<TRequest>(binding, http);
+                    return await invoker.Invoke(http, context, pieces);
+                }));
+        }
 
         public override void AddMethod<TRequest, TResponse>(
-            Method<TRequest, TResponse> method, Grpc.Core.DuplexStreamingServerMethod<TRequest, TResponse>? handler) => RefuseRules(method);
+            Method<TRequest, TResponse> method, Grpc.Core.DuplexStreamingServerMethod<TRequest, TResponse>? handler)
+        {
+            var clr = Find(method, typeof(IAsyncStreamReader<TRequest>), typeof(IServerStreamWriter<TResponse>), typeof(ServerCallContext));
+            var invoker = new DuplexStreamingServerMethodInvoker<TService, TRequest, TResponse>(
+                clr.CreateDelegate<DuplexStreamingServerMethod<TService, TRequest, TResponse>>(), provider._methodOptions, provider._activator);
+            AddRules(method, clr, binding => new StreamingRestCall<TResponse>(
+                RequireRaw(binding), provider._errors, provider._time,
+                async (http, answers, context) =>
+                {
+                    await using var pieces = new RawRequestReader<TRequest>(binding, http);
+                    await invoker.Invoke(http, context, pieces, answers);
+                }));
+        }
 
         private void AddRules<TRequest, TResponse>(Method<TRequest, TResponse> method, MethodInfo clr, Func<RestBinding, RestCall> createCall)
             where TRequest : class
@@ -92,20 +124,27 @@ internal sealed class RestServiceMethodProvider<TService> : IServiceMethodProvid
                 [
                     .. typeof(TService).GetCustomAttributes(inherit: true),
                     .. clr.GetCustomAttributes(inherit: true),
-                    new HttpMethodMetadata([verb]),
+                    new HttpMethodMetadata(HttpMethodsOf(verb, path, descriptor)),
                     new RestEndpointMetadata(descriptor, rule),
                 ];
                 context.AddMethod(method, binding.Request.Pattern, metadata, createCall(binding).HandleAsync);
             }
         }
 
-        private void RefuseRules(IMethod method)
+        // A stream of requests has one form in HTTP: the pieces of a raw body.
+        private static RestBinding RequireRaw(RestBinding binding) => binding.Request.TakesRaw
+            ? binding
+            : throw new InvalidOperationException(
+                $"{binding.Method.FullName}: a method that streams requests can only have an HTTP rule whose body is a google.api.HttpBody.");
+
+        // HEAD is GET without the body. Not for streams: who asks for the head alone would still start the whole stream. A rule of
+        // its own for the same path wins.
+        private string[] HttpMethodsOf(string verb, string path, MethodDescriptor method) => verb switch
         {
-            if (HttpRules.Of(service.FindMethodByName(method.Name)).Any())
-            {
-                throw new InvalidOperationException($"{method.FullName}: a method that streams requests cannot have an HTTP rule.");
-            }
-        }
+            "*" => [],
+            "GET" when !method.IsServerStreaming && !_headPaths.Contains(path) => ["GET", "HEAD"],
+            _ => [verb],
+        };
 
         private static MethodInfo Find(IMethod method, params Type[] parameters) =>
             typeof(TService).GetMethod(method.Name, BindingFlags.Public | BindingFlags.Instance, parameters)

@@ -1,11 +1,11 @@
 using System.Buffers;
-using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using Google.Api;
 using Google.Protobuf;
 using Hub.Transcoding.Errors;
 using Hub.Transcoding.Json;
-using Hub.Transcoding.Routes;
+using Microsoft.AspNetCore.Http;
 
 namespace Hub.Transcoding.Calls;
 
@@ -18,6 +18,9 @@ internal abstract class StreamFormat(RestBinding binding)
 
     /// <summary>What keeps an idle connection alive without meaning anything; empty where the format has no such thing.</summary>
     public abstract ReadOnlySpan<byte> Heartbeat { get; }
+
+    /// <summary>Whether the head may leave before there is a message; not where the message decides about the head.</summary>
+    public virtual bool CanStartEarly => true;
 
     public abstract void WriteMessage(IMessage message, PooledBuffer output);
 
@@ -59,8 +62,8 @@ internal sealed class ServerSentEventsFormat(RestBinding binding) : StreamFormat
 
     public override void WriteMessage(IMessage message, PooledBuffer output)
     {
-        WriteLine("id: "u8, Text(Binding.EventId, message), output);
-        WriteLine("event: "u8, Text(Binding.EventName, message), output);
+        WriteLine("id: "u8, Binding.Text(Binding.EventId, message), output);
+        WriteLine("event: "u8, Binding.Text(Binding.EventName, message), output);
         output.Write("data: "u8); // JSON escapes line ends, so one line is always enough.
         Binding.WriteMessage(message, output);
         output.Write("\n\n"u8);
@@ -83,22 +86,32 @@ internal sealed class ServerSentEventsFormat(RestBinding binding) : StreamFormat
             output.Write("\n"u8);
         }
     }
+}
 
-    private string Text(FieldPath? field, IMessage message) => field?.Value(message) switch
-    {
-        null => "",
-        string text => text,
-        Enum value => EnumText(field, value),
-        bool flag => flag ? "true" : "false",
-        IFormattable value => value.ToString(null, CultureInfo.InvariantCulture),
-        _ => "",
-    };
+/// <summary>Bytes with a type of their own: the pieces of google.api.HttpBody one after the other, of the first one's type.</summary>
+internal sealed class RawFormat(RestBinding binding, HttpResponse response) : StreamFormat(binding)
+{
+    private bool _hasStarted;
 
-    private string EnumText(FieldPath field, Enum value)
+    public override string ContentType => "application/octet-stream";
+
+    public override ReadOnlySpan<byte> Heartbeat => [];
+
+    public override bool CanStartEarly => false;
+
+    public override void WriteMessage(IMessage message, PooledBuffer output)
     {
-        var number = Convert.ToInt32(value, CultureInfo.InvariantCulture);
-        var known = field.Field.Descriptor.EnumType.FindValueByNumber(number);
-        return known is null ? number.ToString(CultureInfo.InvariantCulture)
-            : Binding.Surface.Options.ShortEnumValues ? EnumNames.Short(known) : known.Name;
+        var piece = (HttpBody)message;
+        if (!_hasStarted)
+        {
+            // Nothing has been flushed yet: the pump holds the head back until there is a message.
+            _hasStarted = true;
+            response.ContentType = piece.ContentType.Length > 0 ? piece.ContentType : ContentType;
+        }
+
+        output.Write(piece.Data.Span);
     }
+
+    // Bytes cannot tell an error from content, so the connection is cut and the client sees an answer without its end.
+    public override void WriteError(RestError error, PooledBuffer output) => response.HttpContext.Abort();
 }

@@ -1,28 +1,38 @@
 using Google.Protobuf;
-using Grpc.AspNetCore.Server.Model;
+using Grpc.Core;
 using Hub.Transcoding.Errors;
 using Microsoft.AspNetCore.Http;
 
 namespace Hub.Transcoding.Calls;
 
-/// <summary>A unary method over REST: one JSON text in, one out.</summary>
-internal sealed class UnaryRestCall<TService, TRequest, TResponse>(
-    RestBinding binding, RestErrors errors, UnaryServerMethodInvoker<TService, TRequest, TResponse> invoker)
-    : RestCall(binding, errors)
-    where TService : class
-    where TRequest : class
+/// <summary>A method with one answer over REST.</summary>
+internal sealed class UnaryRestCall<TResponse>(
+    RestBinding binding, RestErrors errors, TimeProvider time, Func<HttpContext, ServerCallContext, Task<TResponse>> invoke)
+    : RestCall(binding, errors, time)
     where TResponse : class
 {
-    protected override async Task AnswerAsync(HttpContext http)
+    private const string JsonContentType = "application/json";
+
+    protected override async Task AnswerAsync(HttpContext http, RestCallContext context)
     {
-        var request = await Binding.Request.BindAsync(http);
-        var context = new RestCallContext(http, MethodName, static () => Task.CompletedTask);
-        var answer = (IMessage)(object)await invoker.Invoke(http, context, (TRequest)request);
+        var answer = (IMessage)(object)await invoke(http, context);
         context.ThrowIfFailed();
+        var status = Binding.SuccessStatus(answer);
+        if (Binding.Version is { } version && version.SetETag(http, answer))
+        {
+            http.Response.StatusCode = 304;
+            return;
+        }
+
+        if (status is 204)
+        {
+            http.Response.StatusCode = status; // No content, whatever the method has to say.
+            return;
+        }
 
         if (Binding.RawBody(answer) is { } raw)
         {
-            SetHead(http, Binding.SuccessStatus(answer), raw.ContentType);
+            SetHead(http, status, raw.ContentType);
             http.Response.ContentLength = raw.Data.Length;
             await http.Response.Body.WriteAsync(raw.Data.Memory, http.RequestAborted);
             return;
@@ -30,8 +40,7 @@ internal sealed class UnaryRestCall<TService, TRequest, TResponse>(
 
         using var body = new PooledBuffer();
         Binding.WriteAnswer(answer, body);
-        SetHead(http, Binding.SuccessStatus(answer), JsonContentType);
-        http.Response.ContentLength = body.Length;
-        await http.Response.Body.WriteAsync(body.Memory, http.RequestAborted);
+        SetHead(http, status, JsonContentType);
+        await CompressedBody.SendAsync(http, body.Memory, isSecret: Binding.IsNeverStored);
     }
 }

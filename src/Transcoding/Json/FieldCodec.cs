@@ -35,8 +35,7 @@ internal abstract class FieldCodec<TMessage> : IFieldCodec
         Descriptor = descriptor;
         Message = message;
         Index = descriptor.ContainingType.Fields.InDeclarationOrder().IndexOf(descriptor);
-        var hasOwnName = descriptor.ToProto().HasJsonName; // Only an explicit json_name is in the descriptor.
-        Name = JsonEncodedText.Encode(style.ProtoFieldNames && !hasOwnName ? descriptor.Name : descriptor.JsonName, JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
+        Name = JsonEncodedText.Encode(style.NameOf(descriptor), JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
     }
 
     public FieldDescriptor Descriptor { get; }

@@ -1,3 +1,4 @@
+using Google.Protobuf.Reflection;
 using Hub.Options.V1;
 
 namespace Hub.Transcoding.Json;
@@ -22,6 +23,13 @@ public sealed record JsonStyle
 
     /// <summary>Enum values are written without the prefix that their type's name demands.</summary>
     public bool ShortEnumValues { get; init; }
+
+    /// <summary>The name that answers carry for a field.</summary>
+    internal string NameOf(FieldDescriptor field)
+    {
+        var hasOwnName = field.ToProto().HasJsonName; // Only an explicit json_name is in the descriptor.
+        return ProtoFieldNames && !hasOwnName ? field.Name : field.JsonName;
+    }
 
     internal static JsonStyle Of(Surface surface) => new()
     {

@@ -1,5 +1,6 @@
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.AspNetCore.Routing.Patterns;
 using Microsoft.AspNetCore.Routing.Template;
 
 namespace Hub.Transcoding.Routes;
@@ -24,13 +25,23 @@ internal sealed class AllowedMethods(EndpointDataSource endpoints)
             _snapshot = snapshot = new Snapshot(current, [.. current.OfType<RouteEndpoint>().Where(e => e.Order != FallbackOrder).Select(ToRoute)]);
         }
 
-        return [.. snapshot.Routes.Where(route => route.Matcher.TryMatch(path, [])).SelectMany(route => route.Methods).Distinct().Order()];
+        return [.. snapshot.Routes.Where(route => route.Matches(path)).SelectMany(route => route.Methods).Distinct().Order()];
     }
 
     private static Route ToRoute(RouteEndpoint endpoint) => new(
-        new TemplateMatcher(new RouteTemplate(endpoint.RoutePattern), []), endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods ?? []);
+        endpoint.RoutePattern, new TemplateMatcher(new RouteTemplate(endpoint.RoutePattern), []), endpoint.Metadata.GetMetadata<IHttpMethodMetadata>()?.HttpMethods ?? []);
 
     private sealed record Snapshot(IReadOnlyList<Endpoint> Source, Route[] Routes);
 
-    private sealed record Route(TemplateMatcher Matcher, IReadOnlyList<string> Methods);
+    private sealed record Route(RoutePattern Pattern, TemplateMatcher Matcher, IReadOnlyList<string> Methods)
+    {
+        // The matcher knows nothing of constraints, such as the verb after **.
+        public bool Matches(PathString path)
+        {
+            var values = new RouteValueDictionary();
+            return Matcher.TryMatch(path, values) && Pattern.ParameterPolicies.All(parameter => parameter.Value
+                .Select(policy => policy.ParameterPolicy).OfType<IRouteConstraint>()
+                .All(constraint => constraint.Match(null, null, parameter.Key, values, RouteDirection.IncomingRequest)));
+        }
+    }
 }

@@ -43,6 +43,13 @@ internal sealed class FieldPath
     public static FieldPath Require(JsonCodec codec, MessageDescriptor type, string path, string use) =>
         Find(codec, type, path) ?? throw new InvalidOperationException($"{use}: {type.FullName} has no field {path}.");
 
+    /// <summary>The path in the names that a style writes.</summary>
+    public string NameIn(JsonStyle style) => string.Join('.', _fields.Select(field => style.NameOf(field.Descriptor)));
+
+    /// <summary>Whether this field is the other one or lies inside it.</summary>
+    public bool IsWithin(FieldPath other) =>
+        _fields.Length >= other._fields.Length && _fields.AsSpan(0, other._fields.Length).SequenceEqual(other._fields);
+
     /// <summary>Sets the field, or adds to it if it is a list, and makes the messages on the way to it.</summary>
     public void ReadText(string text, IMessage message)
     {

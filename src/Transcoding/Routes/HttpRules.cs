@@ -10,10 +10,15 @@ internal static class HttpRules
     public static IEnumerable<HttpRule> Of(MethodDescriptor method)
     {
         var rule = method.GetOptions()?.GetExtension(AnnotationsExtensions.Http);
+        if (rule?.AdditionalBindings.FirstOrDefault(binding => binding.AdditionalBindings.Count > 0) is not null)
+        {
+            throw new InvalidOperationException($"{method.FullName}: additional_bindings cannot have additional_bindings.");
+        }
+
         return rule is null ? [] : [rule, .. rule.AdditionalBindings];
     }
 
-    /// <summary>HTTP method and path template of a rule.</summary>
+    /// <summary>HTTP method and path template of a rule; "*" for any method.</summary>
     public static (string Verb, string Path) Pattern(HttpRule rule, MethodDescriptor method) => rule.PatternCase switch
     {
         HttpRule.PatternOneofCase.Get => ("GET", rule.Get),

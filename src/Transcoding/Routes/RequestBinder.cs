@@ -1,7 +1,8 @@
-using System.Buffers;
+using System.IO.Compression;
 using Google.Api;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
+using Google.Protobuf.WellKnownTypes;
 using Hub.Transcoding.Json;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -13,6 +14,10 @@ namespace Hub.Transcoding.Routes;
 internal sealed class RequestBinder
 {
     private const string WholeBody = "*";
+    private const string MaskField = "update_mask";
+    private const string Gzip = "gzip";
+    private const int FirstRentMax = 64 * 1024; // What a client only announces is not reserved for it.
+    private const int PieceBytesMax = 64 * 1024;
 
     private readonly JsonCodec _codec;
     private readonly MessageDescriptor _type;
@@ -20,23 +25,30 @@ internal sealed class RequestBinder
     private readonly (TemplateVariable Variable, FieldPath Field)[] _variables;
     private readonly bool _takesWhole;
     private readonly FieldPath? _bodyField;
-    private readonly bool _takesRaw;
+    private readonly FieldDescriptor? _mask;
     private readonly long _bytesMax;
 
-    public RequestBinder(JsonCodec codec, MessageDescriptor type, HttpTemplate template, string body, long bytesMax)
+    public RequestBinder(JsonCodec codec, MessageDescriptor type, HttpTemplate template, HttpRule rule, long bytesMax)
     {
         _codec = codec;
         _type = type;
         _path = new PathBinding(template);
-        _variables = [.. template.Variables.Select(v => (v, FieldPath.Require(codec, type, v.FieldPath, template.Text)))];
-        _takesWhole = body == WholeBody;
-        _bodyField = body.Length == 0 || _takesWhole ? null : FieldPath.Require(codec, type, body, template.Text);
-        _takesRaw = (_takesWhole ? type : _bodyField?.Field.Descriptor is { FieldType: FieldType.Message } field ? field.MessageType : null)
-            == HttpBody.Descriptor;
+        _variables = [.. template.Variables.Select(v => (v, Variable(FieldPath.Require(codec, type, v.FieldPath, template.Text), template)))];
+        _takesWhole = rule.Body == WholeBody;
+        _bodyField = rule.Body.Length == 0 || _takesWhole ? null : FieldPath.Require(codec, type, rule.Body, template.Text);
+        var bodyType = _takesWhole ? type : _bodyField?.Field.Descriptor is { FieldType: FieldType.Message } field ? field.MessageType : null;
+        TakesRaw = bodyType == HttpBody.Descriptor;
+        _mask = rule.PatternCase == HttpRule.PatternOneofCase.Patch && _bodyField is { Field.Message: IObjectCodec }
+            && type.FindFieldByName(MaskField) is { FieldType: FieldType.Message, IsRepeated: false } mask && mask.MessageType == FieldMask.Descriptor
+                ? mask
+                : null;
         _bytesMax = bytesMax;
     }
 
     public Microsoft.AspNetCore.Routing.Patterns.RoutePattern Pattern => _path.Pattern;
+
+    /// <summary>The body goes into a google.api.HttpBody as it is.</summary>
+    public bool TakesRaw { get; }
 
     /// <exception cref="JsonInputException">Body, query or path do not fit the message.</exception>
     /// <exception cref="BadHttpRequestException">The body is too large or of a foreign type.</exception>
@@ -48,6 +60,91 @@ internal sealed class RequestBinder
             await ReadBodyAsync(http, message);
         }
 
+        ReadAddress(http, message);
+        return message;
+    }
+
+    /// <summary>Makes the message from the query and the path alone.</summary>
+    public IMessage BindWithoutBody(HttpContext http)
+    {
+        var message = _codec.For(_type).Create();
+        ReadAddress(http, message);
+        return message;
+    }
+
+    /// <summary>Reads the next piece of a raw body into the message; the first piece says its type.</summary>
+    /// <param name="http">The request.</param>
+    /// <param name="body">The request's content from <see cref="OpenBody"/>.</param>
+    /// <param name="message">Takes the piece.</param>
+    /// <param name="isFirst">An empty body still is one, empty, piece.</param>
+    /// <param name="taken">Bytes of the pieces before.</param>
+    /// <param name="cancellation">Ends the wait for the client.</param>
+    /// <returns>The length of the piece; 0 at the end.</returns>
+    public async ValueTask<int> ReadPieceAsync(
+        HttpContext http, Stream body, IMessage message, bool isFirst, long taken, CancellationToken cancellation)
+    {
+        using var piece = new PooledBuffer(PieceBytesMax);
+        var length = await ReadSomeAsync(body, piece, cancellation);
+        if (taken + length > _bytesMax)
+        {
+            throw TooLarge();
+        }
+
+        if (length > 0 || isFirst)
+        {
+            SetRaw(message, isFirst ? http.Request.ContentType : null, piece.Span);
+        }
+
+        return length;
+    }
+
+    /// <summary>The request's content with its coding undone.</summary>
+    public Stream OpenBody(HttpContext http)
+    {
+        // The server's own limit is lifted to ours where ours is larger, and never lowered: after a refusal it drains so much, and a
+        // client that could not send all of its body would not see the answer.
+        if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit && limit.MaxRequestBodySize < _bytesMax)
+        {
+            limit.MaxRequestBodySize = _bytesMax;
+        }
+
+        if (http.Request.ContentLength > _bytesMax)
+        {
+            throw TooLarge();
+        }
+
+        var coding = http.Request.Headers.ContentEncoding.ToString();
+        if (coding.Equals(Gzip, StringComparison.OrdinalIgnoreCase))
+        {
+            return new GZipStream(http.Request.Body, CompressionMode.Decompress, leaveOpen: true);
+        }
+
+        if (coding.Length > 0 && !coding.Equals("identity", StringComparison.OrdinalIgnoreCase))
+        {
+            http.Response.Headers.AcceptEncoding = Gzip;
+            throw new BadHttpRequestException($"expected a body without a coding or in {Gzip}", 415);
+        }
+
+        return http.Request.Body;
+    }
+
+    /// <summary>Sets a field from a header. It wins over the query: a browser that comes back repeats the address it first opened.</summary>
+    public static void BindHeader(HttpContext http, FieldPath? field, string header, IMessage message)
+    {
+        // Structured headers write text in quotes, most clients leave them out.
+        if (field is not null && http.Request.Headers[header] is [{ Length: > 0 } value])
+        {
+            field.ReadText(value is ['"', .. var inner, '"'] ? inner : value, message);
+        }
+    }
+
+    private static FieldPath Variable(FieldPath path, HttpTemplate template) =>
+        path.Field.Descriptor is { IsRepeated: false, FieldType: not FieldType.Message }
+            ? path
+            : throw new InvalidOperationException($"{template.Text}: {path.Field.Descriptor.FullName} is no single value, so it cannot stand in a path.");
+
+    private void ReadAddress(HttpContext http, IMessage message)
+    {
         if (!_takesWhole)
         {
             ReadQuery(http.Request.Query, message);
@@ -55,18 +152,7 @@ internal sealed class RequestBinder
 
         foreach (var (variable, field) in _variables)
         {
-            field.ReadText(_path.Value(variable, http.Request.RouteValues), message);
-        }
-
-        return message;
-    }
-
-    /// <summary>Sets a field from a header. It wins over the query: a browser that comes back repeats the address it first opened.</summary>
-    public static void BindHeader(HttpContext http, FieldPath field, string header, IMessage message)
-    {
-        if (http.Request.Headers[header] is [{ Length: > 0 } value])
-        {
-            field.ReadText(value, message);
+            field.ReadText(_path.Value(variable, http), message);
         }
     }
 
@@ -74,7 +160,8 @@ internal sealed class RequestBinder
     {
         foreach (var (name, values) in query)
         {
-            if (FieldPath.Find(_codec, _type, name) is not { } field)
+            // What the body holds is no parameter.
+            if (FieldPath.Find(_codec, _type, name) is not { } field || (_bodyField is not null && field.IsWithin(_bodyField)))
             {
                 continue;
             }
@@ -88,24 +175,16 @@ internal sealed class RequestBinder
 
     private async ValueTask ReadBodyAsync(HttpContext http, IMessage message)
     {
-        var request = http.Request;
-        if (request.ContentLength > _bytesMax)
-        {
-            throw TooLarge();
-        }
-
         var canHaveBody = http.Features.Get<IHttpRequestBodyDetectionFeature>()?.CanHaveBody != false;
-        if (canHaveBody && !_takesRaw && !IsJson(request.ContentType))
+        if (canHaveBody && !TakesRaw && !IsJson(http.Request.ContentType))
         {
             throw new BadHttpRequestException("expected a body of type application/json in UTF-8", 415);
         }
 
         using var body = canHaveBody ? await ReadAllAsync(http) : new PooledBuffer();
-        if (_takesRaw)
+        if (TakesRaw)
         {
-            var raw = (HttpBody)(_bodyField is null ? message : MakeBody(_bodyField, message));
-            raw.ContentType = TextCleaner.Clean(request.ContentType ?? "");
-            raw.Data = ByteString.CopyFrom(body.Span);
+            SetRaw(message, http.Request.ContentType, body.Span);
         }
         else if (body.Length > 0)
         {
@@ -117,58 +196,84 @@ internal sealed class RequestBinder
             {
                 var owner = _bodyField.Owner(message);
                 JsonCodec.ReadDocument(body.Span, (ref reader) => _bodyField.Field.Read(ref reader, owner));
+                ReadMask(http.Request.Query, body.Span, message);
             }
         }
     }
 
-    private static HttpBody MakeBody(FieldPath field, IMessage message)
+    // A PATCH that names no fields means those of its body.
+    private void ReadMask(IQueryCollection query, Span<byte> body, IMessage message)
     {
-        var body = new HttpBody();
-        field.Field.Descriptor.Accessor.SetValue(field.Owner(message), body);
-        return body;
+        if (_mask is null || query.ContainsKey(_mask.Name) || query.ContainsKey(_mask.JsonName))
+        {
+            return;
+        }
+
+        var mask = new FieldMask();
+        var type = _bodyField!.Field.Message!;
+        JsonCodec.ReadDocument(body, (ref reader) => ImpliedMask.Read(ref reader, type, mask));
+        _mask.Accessor.SetValue(message, mask);
+    }
+
+    private void SetRaw(IMessage message, string? contentType, ReadOnlySpan<byte> data)
+    {
+        var raw = message as HttpBody;
+        if (raw is null)
+        {
+            raw = new HttpBody();
+            _bodyField!.Field.Descriptor.Accessor.SetValue(_bodyField.Owner(message), raw);
+        }
+
+        raw.ContentType = TextCleaner.Clean(contentType ?? "");
+        raw.Data = ByteString.CopyFrom(data);
     }
 
     private async ValueTask<PooledBuffer> ReadAllAsync(HttpContext http)
     {
-        // The server's own limit is lifted or lowered to ours, so that it also bounds what is drained after a refusal.
-        if (http.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } limit)
-        {
-            limit.MaxRequestBodySize = _bytesMax;
-        }
-
-        var body = http.Request.ContentLength is > 0 and { } length ? new PooledBuffer((int)length) : new PooledBuffer();
+        var stream = OpenBody(http);
+        var body = new PooledBuffer((int)Math.Clamp(http.Request.ContentLength ?? 0, 1, FirstRentMax));
         try
         {
-            var reader = http.Request.BodyReader;
-            while (true)
+            // Checked after every read, so that a small archive never unpacks further than one buffer beyond the bound.
+            while (await ReadSomeAsync(stream, body, http.RequestAborted) > 0)
             {
-                var result = await reader.ReadAsync(http.RequestAborted);
-                if (body.Length + result.Buffer.Length > _bytesMax)
+                if (body.Length > _bytesMax)
                 {
                     throw TooLarge();
                 }
-
-                foreach (var segment in result.Buffer)
-                {
-                    body.Write(segment.Span);
-                }
-
-                reader.AdvanceTo(result.Buffer.End);
-                if (result.IsCompleted)
-                {
-                    return body;
-                }
             }
+
+            return body;
         }
-        catch (Exception error)
+        catch
         {
             body.Dispose();
-            if (error is IOException and not BadHttpRequestException)
-            {
-                throw new OperationCanceledException("The client hung up in the middle of the body.", error);
-            }
-
             throw;
+        }
+        finally
+        {
+            if (stream != http.Request.Body)
+            {
+                await stream.DisposeAsync();
+            }
+        }
+    }
+
+    private static async ValueTask<int> ReadSomeAsync(Stream stream, PooledBuffer target, CancellationToken cancellation)
+    {
+        try
+        {
+            var length = await stream.ReadAsync(target.GetMemory(), cancellation);
+            target.Advance(length);
+            return length;
+        }
+        catch (InvalidDataException error)
+        {
+            throw new BadHttpRequestException($"the body is not valid {Gzip}", error);
+        }
+        catch (IOException error) when (error is not BadHttpRequestException)
+        {
+            throw new OperationCanceledException("The client hung up in the middle of the body.", error);
         }
     }
 

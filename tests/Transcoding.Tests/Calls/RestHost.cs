@@ -9,6 +9,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
@@ -21,11 +22,14 @@ public sealed class RestHost : IAsyncDisposable
 {
     public static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
 
+    public const string AllowedOrigin = "https://hub.example.com";
+
     private readonly WebApplication _app;
 
-    private RestHost(WebApplication app, IReadOnlyList<string> addresses, FleetBackend backend, HeldTimer time, LogCollector log)
+    private RestHost(WebApplication app, RequestDelegate pipeline, IReadOnlyList<string> addresses, FleetBackend backend, HeldTimer time, LogCollector log)
     {
         _app = app;
+        Pipeline = pipeline;
         Backend = backend;
         Time = time;
         Log = log;
@@ -35,6 +39,11 @@ public sealed class RestHost : IAsyncDisposable
     }
 
     public HttpClient Client { get; }
+
+    /// <summary>All that answers a request, without the server in front of it.</summary>
+    public RequestDelegate Pipeline { get; }
+
+    public IServiceScopeFactory Scopes => _app.Services.GetRequiredService<IServiceScopeFactory>();
 
     public Uri Address { get; }
 
@@ -46,7 +55,7 @@ public sealed class RestHost : IAsyncDisposable
 
     public LogCollector Log { get; }
 
-    public static async Task<RestHost> StartAsync()
+    public static async Task<RestHost> StartAsync(string? origin = AllowedOrigin)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         var backend = new FleetBackend();
@@ -62,21 +71,31 @@ public sealed class RestHost : IAsyncDisposable
         builder.Services.AddSingleton(backend).AddSingleton<TimeProvider>(time);
         builder.Services.AddGrpc(grpc => grpc.Interceptors.Add<CountingInterceptor>()).AddJsonTranscoding(rest =>
         {
+            if (origin is not null)
+            {
+                rest.CorsOrigins.Add(origin);
+            }
+
             rest.ErrorReasons = ConversationServiceReflection.Descriptor.EnumTypes.Single(type => type.Name == "ErrorReason");
-            rest.TypeRegistry = Google.Protobuf.Reflection.TypeRegistry.FromFiles(FleetServiceReflection.Descriptor);
+            rest.TypeRegistry = Google.Protobuf.Reflection.TypeRegistry.FromFiles(FleetServiceReflection.Descriptor, JsonCasesReflection.Descriptor, Google.Protobuf.WellKnownTypes.DurationReflection.Descriptor);
         });
 
         var app = builder.Build();
+        var pipeline = default(RequestDelegate);
+        app.Use(next => pipeline = next);
+        app.UseTranscodingCors();
         app.UseTranscodingErrors();
         app.UseRouting();
         app.MapGrpcService<FleetServer>();
         app.MapGrpcService<AgentServer>();
         app.MapGrpcService<ConversationServer>();
+        app.MapGrpcService<MessagingServer>();
+        app.MapGrpcService<RuleServer>();
         app.MapGet("/api/broken", _ => throw new InvalidOperationException("secret of the server"));
         app.MapFallback("/api/unknown", () => "a page").WithMetadata(new HttpMethodMetadata(["GET"]));
         await app.StartAsync();
         var addresses = app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses;
-        return new RestHost(app, [.. addresses], backend, time, log);
+        return new RestHost(app, pipeline!, [.. addresses], backend, time, log);
     }
 
     /// <summary>Sends bytes as they are and returns everything until the server closes.</summary>

@@ -1,5 +1,4 @@
 using Hub.Transcoding.Routes;
-using Microsoft.AspNetCore.Routing;
 
 namespace Hub.Transcoding.Tests.Routes;
 
@@ -38,18 +37,4 @@ public sealed class HttpTemplateTests
     [InlineData("/api/x:")]
     [InlineData("/api/a*b")]
     public void Parse_WrongTemplate_Throws(string text) => Assert.Throws<FormatException>(() => HttpTemplate.Parse(text));
-
-    [Theory]
-    [InlineData("/a/{x}", "one%2Ftwo", "one/two")]
-    [InlineData("/a/{x}", "nul\0", "nul\u2400")]
-    public void Value_OfSingleSegment_IsDecodedAndMended(string text, string given, string expected) => Assert.Equal(expected, Value(text, given));
-
-    [Fact]
-    public void Value_WithLoneSurrogate_IsMended() => Assert.Equal("a\ufffd", Value("/a/{x}", "a\ud83d"));
-
-    private static string Value(string text, string given)
-    {
-        var template = HttpTemplate.Parse(text);
-        return new PathBinding(template).Value(template.Variables[0], new RouteValueDictionary { ["x"] = given });
-    }
 }

@@ -1,46 +1,35 @@
+using Google.Api;
 using Google.Protobuf;
-using Grpc.AspNetCore.Server.Model;
 using Grpc.Core;
 using Hub.Transcoding.Errors;
-using Hub.Transcoding.Routes;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Hub.Transcoding.Calls;
 
-/// <summary>A server streaming method over REST: server-sent events for those who accept them, JSON lines for all others.</summary>
-internal sealed class ServerStreamingRestCall<TService, TRequest, TResponse>(
-    RestBinding binding, RestErrors errors, ServerStreamingServerMethodInvoker<TService, TRequest, TResponse> invoker, TimeProvider time)
-    : RestCall(binding, errors)
-    where TService : class
-    where TRequest : class
+/// <summary>
+/// A method with a stream of answers over REST: raw bytes where the contract says so, else server-sent events for those who ask for
+/// them and JSON lines for all others.
+/// </summary>
+internal sealed class StreamingRestCall<TResponse>(
+    RestBinding binding, RestErrors errors, TimeProvider time, Func<HttpContext, IServerStreamWriter<TResponse>, ServerCallContext, Task> invoke)
+    : RestCall(binding, errors, time)
     where TResponse : class
 {
     private const string EventStreamContentType = "text/event-stream";
 
-    protected override async Task AnswerAsync(HttpContext http)
+    protected override async Task AnswerAsync(HttpContext http, RestCallContext context)
     {
-        var request = await Binding.Request.BindAsync(http);
-        if (Binding.LastEventId is { } field)
-        {
-            RequestBinder.BindHeader(http, field, "Last-Event-ID", request);
-        }
-
-        StreamFormat format = AcceptsEvents(http.Request) ? new ServerSentEventsFormat(Binding) : new JsonLinesFormat(Binding);
+        var format = FormatFor(http);
+        await using var pump = new ResponsePump(http, format, Time);
+        context.StartResponse = pump.Start;
         http.Response.Headers.CacheControl = "no-cache";
         http.Response.Headers["X-Accel-Buffering"] = "no"; // Proxies that gather answers would hold events back.
         SetHead(http, 200, format.ContentType);
         http.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
-
-        await using var pump = new ResponsePump(http, format, time);
-        var context = new RestCallContext(http, MethodName, () =>
-        {
-            pump.Start();
-            return Task.CompletedTask;
-        });
         try
         {
-            await invoker.Invoke(http, context, (TRequest)request, new Writer(pump));
+            await invoke(http, new Writer(pump), context);
             context.ThrowIfFailed();
             await pump.CompleteAsync();
         }
@@ -51,9 +40,14 @@ internal sealed class ServerStreamingRestCall<TService, TRequest, TResponse>(
                 throw; // Nothing has left yet, so the client gets an ordinary error.
             }
 
-            await pump.WriteErrorAsync(Describe(error));
+            await pump.WriteErrorAsync(Describe(error, http, context));
         }
     }
+
+    private StreamFormat FormatFor(HttpContext http) =>
+        Binding.Method.OutputType == HttpBody.Descriptor ? new RawFormat(Binding, http.Response)
+        : AcceptsEvents(http.Request) ? new ServerSentEventsFormat(Binding)
+        : new JsonLinesFormat(Binding);
 
     // Only who names the type gets it: most clients accept anything and expect lines.
     private static bool AcceptsEvents(HttpRequest request) => request.GetTypedHeaders().Accept.Any(

@@ -1,0 +1,224 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Threading.Channels;
+using Google.Protobuf.WellKnownTypes;
+using Grpc.Core;
+using Hub.Contracts.V1;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Hub.AgentClient.Tests;
+
+/// <summary>A scripted Hub behind a real server on a free port. Tests take each link as it comes and speak on it.</summary>
+internal sealed class ScriptedServer : IAsyncDisposable
+{
+    private readonly WebApplication app;
+    private readonly Channel<ScriptedLink> links = Channel.CreateBounded<ScriptedLink>(100);
+    private readonly Channel<PutCommandResultRequest> results = Channel.CreateBounded<PutCommandResultRequest>(100);
+    private int claims;
+
+    private ScriptedServer()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
+        builder.Services.AddGrpc();
+        builder.Services.AddSingleton(this);
+        app = builder.Build();
+        app.MapGrpcService<LinkServiceImpl>();
+        app.MapGrpcService<HostServiceImpl>();
+        app.MapGrpcService<CommandServiceImpl>();
+    }
+
+    public Uri Address => new(app.Urls.Single());
+
+    public ScriptedHub Hub { get; } = new();
+
+    public ConcurrentDictionary<string, bool> ValidCredentials { get; } = new();
+
+    /// <summary>Fails the next claims with this status.</summary>
+    public ConcurrentQueue<StatusCode> ClaimFailures { get; } = new();
+
+    public int Claims => Volatile.Read(ref claims);
+
+    public static async Task<ScriptedServer> StartAsync()
+    {
+        var server = new ScriptedServer();
+        await server.app.StartAsync();
+        return server;
+    }
+
+    /// <summary>The next link a node opens, after its Welcome.</summary>
+    public Task<ScriptedLink> NextLinkAsync() => links.Reader.ReadAsync().AsTask().Within();
+
+    /// <summary>The next result a node uploads.</summary>
+    public Task<PutCommandResultRequest> NextResultAsync() => results.Reader.ReadAsync().AsTask().Within();
+
+    public async ValueTask DisposeAsync()
+    {
+        links.Writer.Complete();
+        await app.StopAsync(new CancellationToken(canceled: true));
+        await app.DisposeAsync();
+    }
+
+    private void Authenticate(ServerCallContext context)
+    {
+        if (!ValidCredentials.ContainsKey(context.RequestHeaders.GetValue("authorization") ?? ""))
+        {
+            throw new RpcException(new Status(StatusCode.Unauthenticated, "The credential is not valid."));
+        }
+    }
+
+    private sealed class LinkServiceImpl(ScriptedServer server) : LinkService.LinkServiceBase
+    {
+        public override async Task Connect(
+            IAsyncStreamReader<ConnectRequest> requestStream, IServerStreamWriter<ConnectResponse> responseStream, ServerCallContext context)
+        {
+            server.Authenticate(context);
+            await requestStream.MoveNext(context.CancellationToken);
+            var link = new ScriptedLink(server.Hub, requestStream.Current.Hello);
+            lock (server.Hub)
+            {
+                link.Send(server.Hub.Welcome(link.Hello));
+            }
+
+            await server.links.Writer.WriteAsync(link);
+            await link.RunAsync(requestStream, responseStream, context.CancellationToken);
+        }
+    }
+
+    private sealed class HostServiceImpl(ScriptedServer server) : HostService.HostServiceBase
+    {
+        public override Task<ClaimHostResponse> ClaimHost(ClaimHostRequest request, ServerCallContext context)
+        {
+            if (server.ClaimFailures.TryDequeue(out var failure))
+            {
+                throw new RpcException(new Status(failure, "Not now."));
+            }
+
+            if (request.JoinToken != "hjoin_good")
+            {
+                throw new RpcException(new Status(StatusCode.Unauthenticated, "The join token is not valid."));
+            }
+
+            var token = $"hcred_{Interlocked.Increment(ref server.claims)}";
+            server.ValidCredentials[$"Bearer {token}"] = true;
+            return Task.FromResult(new ClaimHostResponse { Host = new Contracts.V1.Host { Id = "host-1" }, Credential = new IssuedCredential { Token = token } });
+        }
+    }
+
+    private sealed class CommandServiceImpl(ScriptedServer server) : CommandService.CommandServiceBase
+    {
+        public override Task<PutCommandResultResponse> PutCommandResult(PutCommandResultRequest request, ServerCallContext context)
+        {
+            server.Authenticate(context);
+            Assert.True(server.results.Writer.TryWrite(request));
+            return Task.FromResult(new PutCommandResultResponse());
+        }
+    }
+}
+
+/// <summary>The Hub's end of one link.</summary>
+internal sealed class ScriptedLink(ScriptedHub hub, Hello hello)
+{
+    private readonly Channel<ConnectResponse> outgoing = Channel.CreateBounded<ConnectResponse>(1_000);
+    private readonly Channel<ConnectRequest> incoming = Channel.CreateBounded<ConnectRequest>(10_000);
+    private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public Hello Hello => hello;
+
+    /// <summary>Ends when the node has left the link.</summary>
+    public Task Ended => ended.Task;
+
+    /// <summary>Whether entries are answered.</summary>
+    public bool Answers { get; set; } = true;
+
+    public void Send(ConnectResponse frame) => Assert.True(outgoing.Writer.TryWrite(frame));
+
+    public void Offer(string commandId, string type, Struct? payload = null) =>
+        Send(new ConnectResponse { Offer = new CommandOffer { CommandId = commandId, Attempt = 1, Type = type, Payload = payload ?? new Struct() } });
+
+    /// <summary>Ends the call without a word.</summary>
+    public void Break() => outgoing.Writer.Complete();
+
+    /// <summary>The next frame of the node that fits.</summary>
+    public async Task<ConnectRequest> NextAsync(Func<ConnectRequest, bool> fits)
+    {
+        while (true)
+        {
+            var frame = await incoming.Reader.ReadAsync().AsTask().Within();
+            if (fits(frame))
+            {
+                return frame;
+            }
+        }
+    }
+
+    public async Task<CommandOutcome> NextOutcomeAsync()
+    {
+        while (true)
+        {
+            var frame = await NextAsync(frame => frame.Batch?.Lane is Lane.Commands);
+            if (frame.Batch.Entries.Select(entry => entry.CommandOutcome).FirstOrDefault(outcome => outcome is not null) is { } found)
+            {
+                return found;
+            }
+        }
+    }
+
+    public async Task RunAsync(IAsyncStreamReader<ConnectRequest> requests, IServerStreamWriter<ConnectResponse> responses, CancellationToken ending)
+    {
+        using var closing = CancellationTokenSource.CreateLinkedTokenSource(ending);
+        var reading = ReadAsync(requests, closing.Token);
+        var writing = WriteAsync(responses, closing.Token);
+        await Task.WhenAny(reading, writing);
+        await closing.CancelAsync();
+        await Task.WhenAll(reading, writing);
+        ended.TrySetResult();
+    }
+
+    private async Task ReadAsync(IAsyncStreamReader<ConnectRequest> requests, CancellationToken closing)
+    {
+        try
+        {
+            while (await requests.MoveNext(closing))
+            {
+                var frame = requests.Current;
+                if (Answers)
+                {
+                    lock (hub)
+                    {
+                        foreach (var answer in hub.Receive(frame))
+                        {
+                            outgoing.Writer.TryWrite(answer);
+                        }
+                    }
+                }
+
+                incoming.Writer.TryWrite(frame);
+            }
+        }
+        catch (Exception error) when (error is OperationCanceledException or IOException or RpcException)
+        {
+            // The node or the test ended the link.
+        }
+    }
+
+    private async Task WriteAsync(IServerStreamWriter<ConnectResponse> responses, CancellationToken closing)
+    {
+        try
+        {
+            await foreach (var frame in outgoing.Reader.ReadAllAsync(closing))
+            {
+                await responses.WriteAsync(frame, closing);
+            }
+        }
+        catch (Exception error) when (error is OperationCanceledException or IOException or RpcException or InvalidOperationException)
+        {
+            // The node or the test ended the link.
+        }
+    }
+}

@@ -1,0 +1,328 @@
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Google.Protobuf;
+using Google.Protobuf.Reflection;
+using Google.Protobuf.WellKnownTypes;
+using Google.Rpc;
+using Grpc.Core;
+using Hub.Contracts.V1;
+using Hub.Identity;
+using Hub.Options.V1;
+using Hub.TestKit;
+
+namespace Hub.IntegrationTests.Contract;
+
+/// <summary>Every unary RPC by gRPC and by REST: the same answer, and the same refusal.</summary>
+public abstract partial class RpcAndRestTests(StoreFixture fixture)
+{
+    /// <summary>How each RPC is called: with success, and in a way it refuses.</summary>
+    private static readonly Row[] Rows =
+    [
+        new("GetHealth", Caller.Nobody, _ => new GetHealthRequest(), null),
+        new("CreateJoinToken", Caller.Owner, stage => new CreateJoinTokenRequest { TeamId = stage.TeamId }, _ => new CreateJoinTokenRequest { TeamId = "none" }),
+        new("ClaimHost", Caller.Nobody,
+            stage => new ClaimHostRequest { JoinToken = stage.JoinToken, Name = "claimed", Capabilities = { "tasks" } },
+            _ => new ClaimHostRequest { JoinToken = "hjoin_unknown" }),
+        new("EnrollHost", Caller.ApiKey,
+            _ => new EnrollHostRequest { Name = "enrolled", HostType = "vm", IdempotencyKey = "k" }, _ => new EnrollHostRequest()),
+        new("ListHosts", Caller.Owner, stage => new ListHostsRequest { TeamId = stage.TeamId }, _ => new ListHostsRequest { PageSize = 1_001 }),
+        new("GetHost", Caller.Owner, stage => new GetHostRequest { HostId = stage.HostId }, _ => new GetHostRequest { HostId = "none" }),
+        new("Heartbeat", Caller.Node,
+            stage => new HeartbeatRequest { HostId = stage.HostId, ContractVersion = Value.ForString("host-heartbeat.v1"), Timestamp = 1_795_220_370_140 },
+            _ => new HeartbeatRequest { HostId = "none" }),
+        new("RevokeHostCredential", Caller.Owner,
+            stage => new RevokeHostCredentialRequest { HostId = stage.HostId, Reason = "why" }, _ => new RevokeHostCredentialRequest { HostId = "none" }),
+        new("ReleaseHost", Caller.Owner, stage => new ReleaseHostRequest { HostId = stage.HostId }, _ => new ReleaseHostRequest { HostId = "none" }),
+        new("RotateHostCredential", Caller.Owner,
+            stage => new RotateHostCredentialRequest { HostId = stage.HostId }, stage => new RotateHostCredentialRequest { HostId = stage.HostId },
+            SucceedsOnALink: true),
+        new("DeleteHost", Caller.Owner, stage => new DeleteHostRequest { HostId = stage.HostId }, _ => new DeleteHostRequest { HostId = "none" }),
+        new("SyncTasks", Caller.Node,
+            stage => new SyncTasksRequest { HostId = stage.HostId, Tasks = { new HostTask { Id = "t2", Title = "T", Status = "todo" }, new HostTask() } },
+            _ => new SyncTasksRequest { HostId = "none" }),
+        new("ListTasks", Caller.Owner,
+            stage => new ListTasksRequest { HostId = stage.HostId, Status = "doing" },
+            stage => new ListTasksRequest { HostId = stage.HostId, PageToken = "not a token" }),
+        new("GetTask", Caller.Owner,
+            stage => new GetTaskRequest { HostId = stage.HostId, TaskId = "t1" }, stage => new GetTaskRequest { HostId = stage.HostId, TaskId = "none" }),
+        new("UpdateTask", Caller.Owner,
+            stage => new UpdateTaskRequest { HostId = stage.HostId, TaskId = "t1", Status = "done", Assignee = "" },
+            stage => new UpdateTaskRequest { HostId = stage.HostId, TaskId = "t1", Title = new string('x', 2_001) }),
+        new("SyncChat", Caller.Node,
+            stage => new SyncChatRequest { HostId = stage.HostId, Messages = { new ChatMessage { Id = "m2", Content = "c", Timestamp = 5 } } },
+            _ => new SyncChatRequest { HostId = "none" }),
+        new("ListChat", Caller.Owner,
+            stage => new ListChatRequest { HostId = stage.HostId, Channel = "ops" }, stage => new ListChatRequest { HostId = stage.HostId, PageSize = -1 }),
+        new("SendChat", Caller.Owner,
+            stage => new SendChatRequest { HostId = stage.HostId, Content = "hello", From = "me" }, stage => new SendChatRequest { HostId = stage.HostId }),
+        new("CreateCommand", Caller.Owner,
+            stage => new CreateCommandRequest { HostId = stage.HostId, Type = "echo", MaxAttempts = 2, AcceptWithin = Duration.FromTimeSpan(TimeSpan.FromMinutes(2)) },
+            stage => new CreateCommandRequest { HostId = stage.HostId, Type = "another", IdempotencyKey = Stage.CommandKey }),
+        new("ListCommands", Caller.Owner,
+            stage => new ListCommandsRequest { HostId = stage.HostId, Status = "pending" },
+            stage => new ListCommandsRequest { HostId = stage.HostId, Status = "no such word" }),
+        new("GetCommand", Caller.Owner,
+            stage => new GetCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId },
+            stage => new GetCommandRequest { HostId = stage.HostId, CommandId = "none" }),
+        new("CancelCommand", Caller.Owner,
+            stage => new CancelCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Reason = "why" },
+            stage => new CancelCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Reason = new string('x', 501) }),
+        new("DecideCommand", Caller.Owner,
+            stage => new DecideCommandRequest { HostId = stage.HostId, CommandId = stage.ApprovalId, Approve = true },
+            stage => new DecideCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Approve = true }),
+        new("AckCommand", Caller.Node,
+            stage => new AckCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Action = "complete", Result = Value.ForString("r") },
+            stage => new AckCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Action = "shout" }),
+        new("PutCommandResult", Caller.Node,
+            stage => new PutCommandResultRequest { HostId = stage.HostId, CommandId = stage.CommandId, Result = Value.ForNumber(7.5) },
+            stage => new PutCommandResultRequest { HostId = stage.HostId, CommandId = "none" }),
+        new("CreateWatchTicket", Caller.Owner,
+            stage => new CreateWatchTicketRequest { TeamId = stage.TeamId }, _ => new CreateWatchTicketRequest { TeamId = "none" }),
+    ];
+
+    private enum Caller
+    {
+        Nobody,
+        Owner,
+        ApiKey,
+        Node,
+    }
+
+    [Fact]
+    public void Table_HasARowForEveryUnaryRpcWithAnHttpRule()
+    {
+        var unary = RuledMethod.All.Where(route => !route.Method.IsServerStreaming).Select(route => route.Method.Name);
+
+        Assert.Equal(unary.Order(), Rows.Select(row => row.Rpc).Order());
+    }
+
+    [Fact]
+    public async Task EveryUnaryRpc_ByGrpcAndByRest_GivesTheSameAnswer()
+    {
+        // The clock stands still, so that times are alike as well.
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
+        var faults = new List<string>();
+        foreach (var row in Rows)
+        {
+            var (one, two) = (await Stage.SetAsync(hub), await Stage.SetAsync(hub));
+            await using var linkOfOne = row.SucceedsOnALink ? await one.ConnectAsync(hub) : null;
+            await using var linkOfTwo = row.SucceedsOnALink ? await two.ConnectAsync(hub) : null;
+            var byGrpc = await GrpcAsync(hub, row, row.Request(one), one);
+            var byRest = await RestAsync(hub, row, row.Request(two), two);
+            if (byGrpc.Error is not null || byRest.HttpStatus is < 200 or >= 300)
+            {
+                faults.Add($"{row.Rpc} failed: {byGrpc.Error?.Message} / {byRest.HttpStatus} {byRest.Text}");
+                continue;
+            }
+
+            var (left, right) = (Comparable(byGrpc.Answer!, one), Comparable(ReadAnswer(row, byRest.Text), two));
+            if (!left.Equals(right))
+            {
+                faults.Add($"{row.Rpc} differs:{Environment.NewLine}{left}{Environment.NewLine}{right}");
+            }
+        }
+
+        Assert.Empty(faults);
+    }
+
+    [Fact]
+    public async Task EveryUnaryRpc_ByGrpcAndByRest_GivesTheSameRefusal()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
+        var faults = new List<string>();
+        foreach (var row in Rows.Where(row => row.Refused is not null))
+        {
+            var (one, two) = (await Stage.SetAsync(hub), await Stage.SetAsync(hub));
+            var byGrpc = await GrpcAsync(hub, row, row.Refused!(one), one);
+            var byRest = await RestAsync(hub, row, row.Refused!(two), two);
+            if (Refusal.Of(byGrpc.Error, one) is var left && Refusal.Of(byRest.HttpStatus, byRest.Text, two) is var right && left != right)
+            {
+                faults.Add($"{row.Rpc} differs:{Environment.NewLine}{left}{Environment.NewLine}{right}");
+            }
+        }
+
+        Assert.Empty(faults);
+    }
+
+    private static RuledMethod RouteOf(Row row) => RuledMethod.All.Single(route => route.Method.Name == row.Rpc);
+
+    private static async Task<(IMessage? Answer, RpcException? Error)> GrpcAsync(HubHost hub, Row row, IMessage request, Stage stage)
+    {
+        var descriptor = RouteOf(row).Method;
+        var method = new Method<IMessage, IMessage>(
+            MethodType.Unary, descriptor.Service.FullName, descriptor.Name,
+            Marshallers.Create<IMessage>(message => message.ToByteArray(), descriptor.InputType.Parser.ParseFrom),
+            Marshallers.Create<IMessage>(message => message.ToByteArray(), descriptor.OutputType.Parser.ParseFrom));
+        var options = stage.TokenOf(row.Caller) is { } token ? HubHost.With(token) : default;
+        try
+        {
+            return (await hub.Channel.CreateCallInvoker().AsyncUnaryCall(method, null, options, request).ResponseAsync.Within(), null);
+        }
+        catch (RpcException e)
+        {
+            return (null, e);
+        }
+    }
+
+    private static async Task<(int HttpStatus, string Text)> RestAsync(HubHost hub, Row row, IMessage message, Stage stage)
+    {
+        var route = RouteOf(row);
+        var json = JsonNode.Parse(JsonFormatter.Default.Format(message))!.AsObject();
+        var fields = message.Descriptor.Fields;
+        var path = route.Path(field =>
+        {
+            var name = fields[field].JsonName;
+            var value = json[name]!.GetValue<string>();
+            json.Remove(name);
+            return Uri.EscapeDataString(value);
+        });
+        var query = route.HasBody ? [] : json.Select(pair => $"{pair.Key}={Uri.EscapeDataString(pair.Value!.ToString())}").ToArray();
+        using var request = new HttpRequestMessage(route.Http, query.Length == 0 ? path : $"{path}?{string.Join('&', query)}");
+        if (route.HasBody)
+        {
+            request.Content = new StringContent(json.ToJsonString(), Encoding.UTF8, "application/json");
+        }
+
+        if (stage.TokenOf(row.Caller) is { } token)
+        {
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        }
+
+        using var response = await hub.Rest.SendAsync(request).Within();
+        return ((int)response.StatusCode, await response.Content.ReadAsStringAsync().Within());
+    }
+
+    private static IMessage ReadAnswer(Row row, string text)
+    {
+        var descriptor = RouteOf(row).Method.OutputType;
+        var json = JsonNode.Parse(text)!;
+        LengthenEnums(json, descriptor);
+        return new JsonParser(JsonParser.Settings.Default).Parse(json.ToJsonString(), descriptor);
+    }
+
+    /// <summary>The surface shows enum values without their prefix; the ordinary parser wants it.</summary>
+    private static void LengthenEnums(JsonNode node, MessageDescriptor descriptor)
+    {
+        if (node is not JsonObject json || descriptor.FullName.StartsWith("google.protobuf.", StringComparison.Ordinal))
+        {
+            return;
+        }
+
+        foreach (var field in descriptor.Fields.InFieldNumberOrder().Where(field => !field.IsMap && json[field.JsonName] is not null))
+        {
+            var value = json[field.JsonName]!;
+            if (field.FieldType == FieldType.Enum)
+            {
+                var shown = value.GetValue<string>();
+                json[field.JsonName] = field.EnumType.Values.Single(item => item.Name == shown || item.Name.EndsWith($"_{shown}", StringComparison.Ordinal)).Name;
+            }
+            else if (field.FieldType == FieldType.Message)
+            {
+                foreach (var item in value is JsonArray list ? list.ToArray() : [value])
+                {
+                    LengthenEnums(item!, field.MessageType);
+                }
+            }
+        }
+    }
+
+    /// <summary>The answer without what two calls cannot have in common: what is of their stage, and secrets.</summary>
+    private static IMessage Comparable(IMessage answer, Stage stage)
+    {
+        var json = Secrets().Replace(stage.Blank(JsonFormatter.Default.Format(answer)), "\"<secret>\"");
+        return JsonParser.Default.Parse(Ids().Replace(json, "\"<id>\""), answer.Descriptor);
+    }
+
+    [GeneratedRegex("\"(hcred|hjoin|hwatch)_[^\"]+\"")]
+    private static partial Regex Secrets();
+
+    [GeneratedRegex("\"(host|cmd|msg|key|cred)-[0-9a-f-]{36}\"")]
+    private static partial Regex Ids();
+
+    private sealed record Row(string Rpc, Caller Caller, Func<Stage, IMessage> Request, Func<Stage, IMessage>? Refused, bool SucceedsOnALink = false);
+
+    /// <summary>A refusal as both kinds of client see it.</summary>
+    private sealed record Refusal(int Grpc, int Http, string Reason, string Message, string Details)
+    {
+        public static Refusal Of(RpcException? error, Stage stage)
+        {
+            var info = error?.GetRpcStatus()?.GetDetail<ErrorInfo>();
+            Assert.True(info is not null, $"not refused, or without a reason: {error}");
+            var status = ErrorReasonReflection.Descriptor.EnumTypes[0].FindValueByName($"ERROR_REASON_{info.Reason}").GetOptions()
+                .GetExtension(RestExtensions.ErrorStatus);
+            Assert.Equal(status.Grpc, (int)error!.StatusCode);
+            return new Refusal(
+                status.Grpc, status.Http, info.Reason, stage.Blank(error.Status.Detail),
+                stage.Blank(string.Join(';', info.Metadata.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}"))));
+        }
+
+        public static Refusal Of(int httpStatus, string text, Stage stage)
+        {
+            var json = JsonNode.Parse(text)!;
+            var code = json["code"]!.GetValue<string>();
+            var details = json["details"]?.AsObject().OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"{pair.Key}={pair.Value}") ?? [];
+            return new Refusal(
+                (int)System.Enum.Parse<StatusCode>(code.Replace("_", "", StringComparison.Ordinal), ignoreCase: true), httpStatus,
+                json["reason"]?.GetValue<string>() ?? "", stage.Blank(json["error"]!.GetValue<string>()), stage.Blank(string.Join(';', details)));
+        }
+    }
+
+    /// <summary>A team with a host that has a task, a message and commands; every call has one of its own.</summary>
+    private sealed record Stage(string TeamId, string HostId, string CommandId, string ApprovalId, string JoinToken, string OwnerToken, string Key, string Credential)
+    {
+        public const string CommandKey = "command-key";
+
+        private static int _count;
+
+        public static async Task<Stage> SetAsync(HubHost hub)
+        {
+            var teamId = $"team-{Interlocked.Increment(ref _count):D6}";
+            var accounts = hub.Service<Accounts>();
+            await accounts.EnsureTeamAsync(teamId, CancellationToken.None);
+            var ownerToken = await accounts.IssueUserTokenAsync(
+                $"{teamId}@example.com", teamId, TeamRole.Owner, TimeSpan.FromHours(1), CancellationToken.None);
+            var key = await accounts.IssueApiKeyAsync(teamId, "key", TeamRole.Member, "test", CancellationToken.None);
+            using var owner = hub.As(ownerToken);
+            async Task<string> JoinToken() => (await owner.WriteAsync("/api/hosts/register-token", "{}")).Expect(201).String("registerToken.joinToken");
+
+            var claimed = (await hub.Rest.WriteAsync("/api/hosts/claim", new { joinToken = await JoinToken(), name = "node" })).Expect(201);
+            var hostId = claimed.String("host.id");
+            using var node = hub.As(claimed.String("credential.token"));
+            await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", """{"tasks":[{"id":"t1","title":"T","status":"doing","assignee":"a"}]}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/chat/sync", """{"messages":[{"id":"m1","from":"f","content":"c","timestamp":7,"channel":"ops"}]}""");
+            await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "to the node" });
+            var command = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", idempotency_key = CommandKey });
+            var approval = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", requires_approval = true });
+            return new Stage(
+                teamId, hostId, command.String("command.id"), approval.String("command.id"), await JoinToken(), ownerToken, key,
+                claimed.String("credential.token"));
+        }
+
+        public async Task<RawNode> ConnectAsync(HubHost hub)
+        {
+            var node = await RawNode.ConnectAsync(hub, Credential);
+            await node.ReadAsync();
+            return node;
+        }
+
+        public string? TokenOf(Caller caller) => caller switch
+        {
+            Caller.Owner => OwnerToken,
+            Caller.ApiKey => Key,
+            Caller.Node => Credential,
+            _ => null,
+        };
+
+        public string Blank(string text) => text
+            .Replace(CommandId, "<command>", StringComparison.Ordinal)
+            .Replace(ApprovalId, "<approval>", StringComparison.Ordinal)
+            .Replace(HostId, "<host>", StringComparison.Ordinal)
+            .Replace(TeamId, "<team>", StringComparison.Ordinal);
+    }
+}
+
+public sealed class SqliteRpcAndRestTests(SqliteStoreFixture fixture) : RpcAndRestTests(fixture), IClassFixture<SqliteStoreFixture>;
+
+public sealed class PostgresRpcAndRestTests(PostgresStoreFixture fixture) : RpcAndRestTests(fixture), IClassFixture<PostgresStoreFixture>;

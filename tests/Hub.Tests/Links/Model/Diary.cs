@@ -1,0 +1,34 @@
+namespace Hub.Tests.Links.Model;
+
+/// <summary>What a life did, so that a broken promise is shown with the steps that led to it.</summary>
+internal sealed class Diary
+{
+    private const int LinesMax = 60;
+
+    private readonly Queue<string> lines = new();
+
+    public int Step { get; set; }
+
+    public void Note(string line)
+    {
+        lines.Enqueue($"{Step,4} {line}");
+        if (lines.Count > LinesMax)
+        {
+            lines.Dequeue();
+        }
+    }
+
+    public override string ToString() => string.Join('\n', lines);
+}
+
+/// <summary>The oracle saw what must never be.</summary>
+internal sealed class PromiseBrokenException(string promise) : Exception(promise)
+{
+    public static void Unless(bool kept, string promise)
+    {
+        if (!kept)
+        {
+            throw new PromiseBrokenException(promise);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Threading.Channels;
+
+namespace Hub.TestKit.Faults;
+
+/// <summary>
+/// One of our programs as a process of its own: its lines can be read, it can be told lines, and it can be killed with SIGKILL. The last lines
+/// of its error stream are kept for a failure's message.
+/// </summary>
+public sealed class ChildProgram : IAsyncDisposable
+{
+    private const int ErrorLinesMax = 40;
+
+    private readonly Process _process;
+    private readonly Channel<string> _output = Channel.CreateBounded<string>(10_000);
+    private readonly ConcurrentQueue<string> _errors = new();
+
+    private ChildProgram(Process process) => _process = process;
+
+    /// <param name="assembly">File name of the program's assembly; it lies beside the tests.</param>
+    public static ChildProgram Start(string assembly, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
+    {
+        var start = new ProcessStartInfo("dotnet")
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            ArgumentList = { Path.Combine(AppContext.BaseDirectory, assembly) },
+        };
+        foreach (var argument in arguments)
+        {
+            start.ArgumentList.Add(argument);
+        }
+
+        foreach (var (key, value) in environment ?? new Dictionary<string, string>())
+        {
+            start.Environment[key] = value;
+        }
+
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"{assembly} did not start.");
+        var program = new ChildProgram(process);
+        process.OutputDataReceived += (_, line) => program.Read(line.Data);
+        process.ErrorDataReceived += (_, line) => program.ReadError(line.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        return program;
+    }
+
+    public string Errors => string.Join(Environment.NewLine, _errors);
+
+    /// <summary>Gives the program a line; false if it is gone.</summary>
+    public async Task<bool> TrySayAsync(string line)
+    {
+        try
+        {
+            await _process.StandardInput.WriteLineAsync(line);
+            await _process.StandardInput.FlushAsync();
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>The next line of its output that starts so, or null if it ends first.</summary>
+    public async Task<string?> ReadUntilAsync(string prefix)
+    {
+        try
+        {
+            while (true)
+            {
+                var line = await _output.Reader.ReadAsync().AsTask().Within();
+                if (line.StartsWith(prefix, StringComparison.Ordinal))
+                {
+                    return line;
+                }
+            }
+        }
+        catch (ChannelClosedException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>SIGKILL: no chance to say or write anything more.</summary>
+    public async Task KillAsync()
+    {
+        _process.Kill();
+        await _process.WaitForExitAsync().Within();
+    }
+
+    /// <summary>Waits until the program ends by itself.</summary>
+    public async Task<int> WaitForExitAsync()
+    {
+        await _process.WaitForExitAsync().Within();
+        return _process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+        {
+            await KillAsync();
+        }
+
+        _process.Dispose();
+    }
+
+    /// <summary>A loopback port nobody listens on at the moment.</summary>
+    public static int FreePort()
+    {
+        using var probe = new TcpListener(IPAddress.Loopback, 0);
+        probe.Start();
+        return ((IPEndPoint)probe.LocalEndpoint).Port;
+    }
+
+    private void Read(string? line)
+    {
+        if (line is null)
+        {
+            _output.Writer.TryComplete();
+        }
+        else
+        {
+            _output.Writer.TryWrite(line);
+        }
+    }
+
+    private void ReadError(string? line)
+    {
+        if (line is not null)
+        {
+            _errors.Enqueue(line);
+            while (_errors.Count > ErrorLinesMax)
+            {
+                _errors.TryDequeue(out _);
+            }
+        }
+    }
+}
