@@ -156,6 +156,7 @@ public sealed class StreamTests
         await using var host = await RestHost.StartAsync();
         var message = new HostRequest { HostId = "h" }.ToByteArray();
         using var client = new HttpClient { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        client.DefaultRequestHeaders.TE.ParseAdd("trailers");
         using var content = new ByteArrayContent([0, 0, 0, 0, (byte)message.Length, .. message]) { Headers = { ContentType = new("application/grpc") } };
 
         using var response = await client.PostAsync(new Uri(host.GrpcAddress, "/hub.transcoding.tests.FleetService/GetHost"), content);
