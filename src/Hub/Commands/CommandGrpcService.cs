@@ -22,7 +22,7 @@ internal sealed class CommandGrpcService(
     private const int ClaimMax = 50;
 
     private const string PageSql = $"""
-        select {CommandRow.Columns} from commands c
+        select {CommandRow.ListColumns} from commands c
         where c.host_id = @hostId and c.team_id = @teamId and (c.created_at, c.command_id) < (@createdAt, @id)
         order by c.created_at desc, c.command_id desc limit @limit
         """;

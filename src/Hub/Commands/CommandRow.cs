@@ -7,10 +7,21 @@ namespace Hub.Commands;
 /// <summary>A command as one query reads it.</summary>
 internal sealed record CommandRow
 {
-    public const string Columns = """
+    /// <summary>Largest result that lists and watches show, in characters; GetCommand shows all of it.</summary>
+    private const string ListedResultMax = "65536";
+
+    public const string Columns = SharedColumns + ", c.result, c.late_result";
+
+    /// <summary>Without results so large that a page of them would be.</summary>
+    public const string ListColumns = SharedColumns + $"""
+        , case when length(c.result) <= {ListedResultMax} then c.result end as result,
+        case when length(c.late_result) <= {ListedResultMax} then c.late_result end as late_result
+        """;
+
+    private const string SharedColumns = """
         c.command_id, c.team_id, c.host_id, c.type, c.payload, c.state, c.reason, c.attempt, c.max_attempts, c.idempotency_key, c.fingerprint,
         c.created_by, c.created_at, c.updated_at, c.accept_by, c.finish_within, c.offered_until, c.accepted_at, c.finish_by, c.finished_at,
-        c.journal_id, c.cancel_requested_at, c.cancel_by, c.cancel_reason, c.result, c.error, c.late_result, c.traceparent
+        c.journal_id, c.cancel_requested_at, c.cancel_by, c.cancel_reason, c.error, c.traceparent
         """;
 
     public required string CommandId { get; init; }

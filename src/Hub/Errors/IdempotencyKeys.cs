@@ -19,7 +19,9 @@ internal static class IdempotencyKeys
     /// <exception cref="HubException">IDEMPOTENCY_KEY_MISMATCH, INVALID_FIELD.</exception>
     public static string? Of(string field, ServerCallContext context)
     {
-        var header = context.RequestHeaders.GetValue(Header) ?? "";
+        // As a structured header the key stands in quotes; most clients leave them out.
+        var sent = context.RequestHeaders.GetValue(Header) ?? "";
+        var header = sent is ['"', .. var inner, '"'] ? inner : sent;
         if (field.Length > 0 && header.Length > 0 && field != header)
         {
             throw new HubException(

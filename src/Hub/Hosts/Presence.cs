@@ -83,12 +83,20 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         return new ValueTask(WriteStateAsync(entry));
     }
 
-    /// <summary>A link ended; whoever dials next makes the host ONLINE again.</summary>
-    public Task LinkEndedAsync(string hostId, bool draining)
+    /// <summary>
+    /// A link ended; whoever dials next makes the host ONLINE again. Takes effect in the order of the commits: the next link may be open by
+    /// the time the end of this one is known to its caller. <see cref="WriteStateAsync(string)"/> writes it.
+    /// </summary>
+    public void LinkEnded(StoreTransaction tx, string hostId, bool draining) => tx.OnCommitted(() => End(hostId, draining));
+
+    /// <summary>Writes what this replica knows of the host's state.</summary>
+    public Task WriteStateAsync(string hostId) => _entries.TryGetValue(hostId, out var entry) ? WriteStateAsync(entry) : Task.CompletedTask;
+
+    private void End(string hostId, bool draining)
     {
         if (!_entries.TryGetValue(hostId, out var entry))
         {
-            return Task.CompletedTask;
+            return;
         }
 
         lock (entry.Gate)
@@ -97,8 +105,6 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             entry.Become(
                 draining ? HostState.Draining : HostState.Suspect, draining ? HostStateReason.Drain : HostStateReason.LinkEnded, time.NowMs());
         }
-
-        return WriteStateAsync(entry);
     }
 
     /// <summary>The host was revoked or deleted: this replica no longer speaks for it.</summary>

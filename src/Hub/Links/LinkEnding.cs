@@ -51,9 +51,10 @@ internal sealed partial class LinkEnding(
                         "update links set state = @state, ended_at = @NowMs where host_id = @HostId",
                         new { state = LinkState.Ended, tx.NowMs, link.Identity.HostId });
                     CommandMachine.WithdrawOffers(tx, link.Identity.HostId);
+                    presence.LinkEnded(tx, link.Identity.HostId, draining);
                     return true;
                 });
-            await presence.LinkEndedAsync(link.Identity.HostId, draining);
+            await presence.WriteStateAsync(link.Identity.HostId);
         }
         catch (LinkFencedException)
         {

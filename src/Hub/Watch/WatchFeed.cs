@@ -42,7 +42,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         """;
 
     private const string OpenCommandsSql = $"""
-        select {CommandRow.Columns} from commands c
+        select {CommandRow.ListColumns} from commands c
         where c.team_id = @teamId and c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') and c.command_id > @after
         order by c.command_id limit @limit
         """;
@@ -196,7 +196,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
                     """,
                     new { teamId, ids })).Select(Show),
                 WatchKind.Command => (await reader.QueryAsync<CommandRow>(
-                    $"select {CommandRow.Columns} from commands c where c.team_id = @teamId and {reader.Dialect.In("c.command_id", "ids")}",
+                    $"select {CommandRow.ListColumns} from commands c where c.team_id = @teamId and {reader.Dialect.In("c.command_id", "ids")}",
                     new { teamId, ids })).Select(Show),
                 WatchKind.Chat => (await reader.QueryAsync<ChatRow>(
                     $"""

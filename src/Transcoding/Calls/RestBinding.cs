@@ -151,7 +151,12 @@ internal sealed class RestBinding
     private void BindHeaders(HttpContext http, IMessage request)
     {
         RequestBinder.BindHeader(http, _lastEventId, RestHeaders.LastEventId, request);
-        RequestBinder.BindHeader(http, _idempotencyKey, RestHeaders.IdempotencyKey, request);
+        if (_idempotencyKey?.Value(request) is null or "")
+        {
+            // A key in the body stays: whether the two agree is for the method to say, which sees the header as well.
+            RequestBinder.BindHeader(http, _idempotencyKey, RestHeaders.IdempotencyKey, request);
+        }
+
         Version?.BindIfMatch(http, request);
     }
 

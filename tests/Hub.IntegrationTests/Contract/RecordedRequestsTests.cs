@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using System.Text.Json;
 using Hub.TestKit;
@@ -144,7 +145,10 @@ public abstract class RecordedRequestsTests(StoreFixture fixture)
             request.Headers.TryAddWithoutValidation("authorization", credential is null ? Fill(authorization) : $"Bearer {credential}");
         }
 
-        using var response = await hub.Rest.SendAsync(request).Within();
+        // The node's own client takes compressed answers, and says so in each request.
+        using var handler = new SocketsHttpHandler { AutomaticDecompression = DecompressionMethods.GZip | DecompressionMethods.Deflate };
+        using var client = new HttpClient(handler) { BaseAddress = hub.HttpUrl };
+        using var response = await client.SendAsync(request).Within();
         return await RestCalls.ToAnswerAsync(response);
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Hub.Hosting;
 using Hub.Storage;
 using Microsoft.Extensions.Configuration;
@@ -88,6 +89,17 @@ public sealed class SettingsTests
         Assert.Equal(HubSettings.All.Count, HubSettings.All.Select(setting => setting.Key).Distinct().Count());
         Assert.All(HubSettings.All, setting => Assert.NotEmpty(setting.Meaning));
     }
+
+    [Fact]
+    public void All_IsTheTableOfTheReadme()
+    {
+        var readme = File.ReadAllText(Path.Combine(Folder(), "../../../README.md"));
+
+        Assert.All(HubSettings.All, setting => Assert.Contains(
+            $"| `{setting.Key}` | {(setting.Default.Length == 0 ? "unset" : setting.Default)} | {setting.Meaning} |", readme, StringComparison.Ordinal));
+    }
+
+    private static string Folder([CallerFilePath] string file = "") => Path.GetDirectoryName(file)!;
 
     private static HubSettings Read(params (string Key, string Value)[] settings) => HubSettings.Read(
         new ConfigurationBuilder().AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create(setting.Key, (string?)setting.Value))).Build());

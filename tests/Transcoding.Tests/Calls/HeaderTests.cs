@@ -96,10 +96,19 @@ public sealed class HeaderTests(RestFixture fixture)
     [InlineData("\"key-1\"")]
     public async Task IdempotencyKey_OfHeader_FillsTheField(string header)
     {
-        using var response = await SendAsync("POST", "/v1/body/whole/n", """{"idempotencyKey":"of the body"}""", ("Idempotency-Key", header));
+        using var response = await SendAsync("POST", "/v1/body/whole/n", "{}", ("Idempotency-Key", header));
 
         var answer = JsonNode.Parse(await response.Content.ReadAsStringAsync())!;
         Assert.Equal("key-1", (string?)answer["got"]!["idempotencyKey"]);
+    }
+
+    [Fact]
+    public async Task IdempotencyKey_OfHeaderAndBody_LeavesTheBodysForTheMethodToCompare()
+    {
+        using var response = await SendAsync("POST", "/v1/body/whole/n", """{"idempotencyKey":"of the body"}""", ("Idempotency-Key", "key-1"));
+
+        var answer = JsonNode.Parse(await response.Content.ReadAsStringAsync())!;
+        Assert.Equal("of the body", (string?)answer["got"]!["idempotencyKey"]);
     }
 
     [Fact]
