@@ -1,21 +1,29 @@
 using Grpc.Core;
 using Grpc.Net.Client;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 
 public sealed class DeadlineAndCancelTests
 {
-    private static DateTime Soon => TimeProvider.System.GetUtcNow().UtcDateTime.AddMilliseconds(150);
+    private static readonly TimeSpan Minute = TimeSpan.FromMinutes(1);
+
+    /// <summary>The time of both sides: deadlines pass when a test says so.</summary>
+    private readonly ManualTimeProvider _time = new();
+
+    private DateTime InAMinute => (_time.GetUtcNow() + Minute).UtcDateTime;
 
     [Fact]
     public async Task Server_DeadlinePassed_AnswersDeadlineExceeded()
     {
+        var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var handlerEnded = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var script = new EchoScript
         {
             Unary = async (request, context) =>
             {
+                running.TrySetResult();
                 try
                 {
                     await EchoScript.UntilCancelledAsync(context.CancellationToken);
@@ -28,32 +36,39 @@ public sealed class DeadlineAndCancelTests
                 return EchoScript.Echo(request);
             },
         };
-        await using var server = await EchoServer.StartAsync(script);
+        await using var server = await EchoServer.StartAsync(script, time: _time);
 
-        var answer = await RawHttp2.PostAsync(
-            server.Address, RawHttp2.UnaryPath, RawHttp2.Frame(new EchoRequest()), headers: ("grpc-timeout", "100m"));
+        var answer = RawHttp2.PostAsync(
+            server.Address, RawHttp2.UnaryPath, RawHttp2.Frame(new EchoRequest()), headers: ("grpc-timeout", "1M"));
+        await running.Task.Within();
+        _time.Advance(Minute);
         await handlerEnded.Task.Within();
 
-        Assert.Equal("4", answer.GrpcStatus);
+        Assert.Equal("4", (await answer).GrpcStatus);
         Assert.True(server.Log.Errors.Count == 0, string.Join("\n", server.Log.Errors));
     }
 
     [Fact]
     public async Task Server_HandlerThatIgnoresTheDeadline_DoesNotDelayTheAnswer()
     {
+        var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var release = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var script = new EchoScript
         {
             Unary = async (request, _) =>
             {
+                running.TrySetResult();
                 await release.Task;
                 return EchoScript.Echo(request);
             },
         };
-        await using var server = await EchoServer.StartAsync(script);
+        await using var server = await EchoServer.StartAsync(script, time: _time);
 
-        var answer = await RawHttp2.PostAsync(
-            server.Address, RawHttp2.UnaryPath, RawHttp2.Frame(new EchoRequest()), headers: ("grpc-timeout", "100m"));
+        var answering = RawHttp2.PostAsync(
+            server.Address, RawHttp2.UnaryPath, RawHttp2.Frame(new EchoRequest()), headers: ("grpc-timeout", "1M"));
+        await running.Task.Within();
+        _time.Advance(Minute);
+        var answer = await answering;
         release.SetResult();
 
         Assert.Equal("4", answer.GrpcStatus);
@@ -63,11 +78,13 @@ public sealed class DeadlineAndCancelTests
     [Fact]
     public async Task Server_DeadlineWhileReading_EndsTheRead()
     {
+        var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var readEnded = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var script = new EchoScript
         {
             Duplex = async (requests, _, _) =>
             {
+                running.TrySetResult();
                 try
                 {
                     await requests.MoveNext();
@@ -78,9 +95,11 @@ public sealed class DeadlineAndCancelTests
                 }
             },
         };
-        await using var server = await EchoServer.StartAsync(script);
+        await using var server = await EchoServer.StartAsync(script, time: _time);
 
-        using var call = server.Client.Duplex(deadline: Soon);
+        using var call = server.Client.Duplex(deadline: InAMinute);
+        await running.Task.Within();
+        _time.Advance(Minute);
         var exception = await Assert.ThrowsAsync<RpcException>(() => call.ResponseStream.MoveNext().Within());
         await readEnded.Task.Within();
 
@@ -112,11 +131,13 @@ public sealed class DeadlineAndCancelTests
     public async Task Client_DeadlinePassed_FailsAndCancelsTheHandler()
     {
         var cancelled = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        var script = WaitingScript(cancelled);
-        await using var server = await EchoServer.StartAsync(script);
+        var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var server = await EchoServer.StartAsync(WaitingScript(cancelled, running), time: _time);
 
-        var exception = await Assert.ThrowsAsync<RpcException>(
-            () => server.Client.UnaryAsync(new EchoRequest(), deadline: Soon).ResponseAsync.Within());
+        using var call = server.Client.UnaryAsync(new EchoRequest(), deadline: InAMinute);
+        await running.Task.Within();
+        _time.Advance(Minute);
+        var exception = await Assert.ThrowsAsync<RpcException>(() => call.ResponseAsync.Within());
         await cancelled.Task.Within();
 
         Assert.Equal(StatusCode.DeadlineExceeded, exception.StatusCode);
@@ -208,18 +229,23 @@ public sealed class DeadlineAndCancelTests
     [Fact]
     public async Task Client_CancellationAsException_IsOperationCanceled()
     {
-        await using var server = await EchoServer.StartAsync(WaitingScript(new TaskCompletionSource()));
-        using var channel = GrpcChannel.ForAddress(server.Address, new GrpcChannelOptions { ThrowOperationCanceledOnCancellation = true });
+        var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var server = await EchoServer.StartAsync(WaitingScript(new TaskCompletionSource(), running), time: _time);
+        using var channel = GrpcChannel.ForAddress(
+            server.Address, new GrpcChannelOptions { ThrowOperationCanceledOnCancellation = true, TimeProvider = _time });
 
-        await Assert.ThrowsAsync<OperationCanceledException>(
-            () => new EchoService.EchoServiceClient(channel).UnaryAsync(new EchoRequest(), deadline: Soon).ResponseAsync.Within());
+        using var call = new EchoService.EchoServiceClient(channel).UnaryAsync(new EchoRequest(), deadline: InAMinute);
+        await running.Task.Within();
+        _time.Advance(Minute);
+        await Assert.ThrowsAsync<OperationCanceledException>(() => call.ResponseAsync.Within());
     }
 
     [Fact]
     public async Task Client_CallOnBehalfOfAnother_EndsWithIt()
     {
         var inner = new TaskCompletionSource<StatusCode>(TaskCreationOptions.RunContinuationsAsynchronously);
-        await using var far = await EchoServer.StartAsync(WaitingScript(new TaskCompletionSource()));
+        var running = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using var far = await EchoServer.StartAsync(WaitingScript(new TaskCompletionSource(), running), time: _time);
         var script = new EchoScript
         {
             Unary = async (request, context) =>
@@ -236,9 +262,12 @@ public sealed class DeadlineAndCancelTests
                 }
             },
         };
-        await using var near = await EchoServer.StartAsync(script);
+        await using var near = await EchoServer.StartAsync(script, time: _time);
 
-        await Assert.ThrowsAsync<RpcException>(() => near.Client.UnaryAsync(new EchoRequest(), deadline: Soon).ResponseAsync.Within());
+        using var call = near.Client.UnaryAsync(new EchoRequest(), deadline: InAMinute);
+        await running.Task.Within();
+        _time.Advance(Minute);
+        await Assert.ThrowsAsync<RpcException>(() => call.ResponseAsync.Within());
 
         Assert.Contains(await inner.Task.Within(), new[] { StatusCode.DeadlineExceeded, StatusCode.Cancelled });
     }

@@ -15,12 +15,12 @@ internal sealed class EchoServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
 
-    private EchoServer(WebApplication app, LogRecorder log)
+    private EchoServer(WebApplication app, LogRecorder log, TimeProvider time)
     {
         _app = app;
         Log = log;
         Address = app.Urls.Single();
-        Channel = GrpcChannel.ForAddress(Address);
+        Channel = GrpcChannel.ForAddress(Address, new GrpcChannelOptions { TimeProvider = time });
         Client = new EchoService.EchoServiceClient(Channel);
     }
 
@@ -41,7 +41,8 @@ internal sealed class EchoServer : IAsyncDisposable
         Action<WebApplication>? map = null,
         Action<KestrelServerOptions>? kestrel = null,
         Action<ListenOptions>? listen = null,
-        int port = 0)
+        int port = 0,
+        TimeProvider? time = null)
     {
         var log = new LogRecorder();
         var builder = WebApplication.CreateSlimBuilder();
@@ -57,13 +58,17 @@ internal sealed class EchoServer : IAsyncDisposable
         });
         builder.Services.AddSingleton(script ?? new EchoScript());
         builder.Services.AddGrpc(options ?? (_ => { }));
+        builder.Services.AddSingleton(time ?? TimeProvider.System);
         services?.Invoke(builder.Services);
         var app = builder.Build();
         app.MapGrpcService<EchoServiceImpl>();
         map?.Invoke(app);
         await app.StartAsync();
-        return new EchoServer(app, log);
+        return new EchoServer(app, log, time ?? TimeProvider.System);
     }
+
+    /// <summary>Stops gracefully: open calls may go on for the time the host allows.</summary>
+    public Task StopAsync() => _app.StopAsync();
 
     public async ValueTask DisposeAsync()
     {

@@ -159,4 +159,51 @@ public sealed class FramingTests
         await Assert.ThrowsAsync<IOException>(() => write.Within());
         await Assert.ThrowsAsync<IOException>(() => writer.WriteAsync(Marshaller, large, default));
     }
+
+    [Fact]
+    public async Task Writer_LostTransport_IsFollowedByAnotherWithAllItTook()
+    {
+        var writer = new MessageWriter(sendBytesMax: null, replays: true);
+        var lost = new Pipe();
+        Assert.True(writer.Start(lost.Writer));
+        await writer.WriteAsync(Marshaller, new EchoRequest { Count = 1 }, default).Within();
+        await lost.Writer.CompleteAsync();
+        await writer.WriteAsync(Marshaller, new EchoRequest { Count = 2 }, default).Within();
+        await writer.DetachAsync().Within();
+
+        var next = new Pipe();
+        Assert.True(writer.Start(next.Writer));
+        await writer.WriteAsync(Marshaller, new EchoRequest { Count = 3 }, default).Within();
+        await next.Writer.FlushAsync();
+
+        var read = await next.Reader.ReadAtLeastAsync(3 * RawHttp2.Frame(new EchoRequest { Count = 1 }).Length).AsTask().Within();
+        byte[] expected = [.. Enumerable.Range(1, 3).SelectMany(i => RawHttp2.Frame(new EchoRequest { Count = i }))];
+        Assert.Equal(expected, System.Buffers.BuffersExtensions.ToArray(read.Buffer));
+    }
+
+    [Fact]
+    public async Task Writer_AfterTheAnswer_DoesNotStartOver()
+    {
+        var writer = new MessageWriter(sendBytesMax: null, replays: true);
+        Assert.True(writer.Start(new Pipe().Writer));
+        await writer.WriteAsync(Marshaller, new EchoRequest { Count = 1 }, default).Within();
+
+        writer.StopReplay();
+        await writer.DetachAsync().Within();
+
+        Assert.False(writer.Start(new Pipe().Writer));
+    }
+
+    [Fact]
+    public async Task Writer_MoreThanIsKept_DoesNotStartOver()
+    {
+        var pipe = new Pipe(new PipeOptions(pauseWriterThreshold: 0));
+        var writer = new MessageWriter(sendBytesMax: null, replays: true);
+        Assert.True(writer.Start(pipe.Writer));
+        await writer.WriteAsync(Marshaller, new EchoRequest { Payload = ByteString.CopyFrom(new byte[MessageWriter.UnsentBytesMax]) }, default).Within();
+
+        await writer.DetachAsync().Within();
+
+        Assert.False(writer.Start(new Pipe().Writer));
+    }
 }

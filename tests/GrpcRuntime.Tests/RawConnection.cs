@@ -56,18 +56,33 @@ internal sealed class RawConnection : IAsyncDisposable
 
     private const int FrameHeaderBytes = 9;
 
-    private readonly Socket _socket = new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
-    private NetworkStream _stream = null!;
+    private readonly NetworkStream _stream;
+
+    private RawConnection(Socket socket)
+    {
+        socket.NoDelay = true;
+        _stream = new NetworkStream(socket, ownsSocket: true);
+    }
 
     /// <summary>Connects and sends preface and settings; the header table is switched off so that headers can be read as text.</summary>
     public static async Task<RawConnection> OpenAsync(string address, params (ushort Id, uint Value)[] settings)
     {
         var uri = new Uri(address);
-        var connection = new RawConnection();
-        await connection._socket.ConnectAsync(uri.Host, uri.Port);
-        connection._stream = new NetworkStream(connection._socket, ownsSocket: true);
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+        await socket.ConnectAsync(uri.Host, uri.Port);
+        var connection = new RawConnection(socket);
         await connection._stream.WriteAsync("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8.ToArray());
         await connection.SendSettingsAsync([(HeaderTableSize, 0), .. settings]);
+        return connection;
+    }
+
+    /// <summary>Takes a connection as the server: reads the preface and sends settings.</summary>
+    public static async Task<RawConnection> AcceptAsync(Socket listener)
+    {
+        var connection = new RawConnection(await listener.AcceptAsync().Within());
+        await connection._stream.ReadExactlyAsync(new byte["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".Length]).AsTask().Within();
+        await connection.SendSettingsAsync();
+        await connection.SendAsync(FrameType.Settings, Ack, 0, []);
         return connection;
     }
 
@@ -152,6 +167,14 @@ internal sealed class RawConnection : IAsyncDisposable
         var payload = new byte[4];
         BinaryPrimitives.WriteInt32BigEndian(payload, bytes);
         return SendAsync(FrameType.WindowUpdate, 0, streamId, payload);
+    }
+
+    /// <summary>Says which calls are still taken; no error.</summary>
+    public Task GoAwayAsync(int lastStreamId)
+    {
+        var payload = new byte[8];
+        BinaryPrimitives.WriteInt32BigEndian(payload, lastStreamId);
+        return SendAsync(FrameType.GoAway, 0, 0, payload);
     }
 
     public Task SendAsync(FrameType type, byte flags, int streamId, byte[] payload) => SendAsync(Frame(type, flags, streamId, payload));

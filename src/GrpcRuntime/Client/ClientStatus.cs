@@ -54,7 +54,9 @@ internal static class ClientStatus
 
         for (var cause = exception; cause is not null; cause = cause.InnerException)
         {
-            if (cause is HttpProtocolException protocol)
+            // Connections end by the same type of exception (unanswered pings, GOAWAY with an error) but by no fault of the call, and only
+            // the text tells which of both it was.
+            if (cause is HttpProtocolException protocol && protocol.Message.Contains("reset the stream", StringComparison.Ordinal))
             {
                 return new Status(FromHttp2Error(protocol.ErrorCode), $"The stream was reset by HTTP/2 error {protocol.ErrorCode}.", exception);
             }

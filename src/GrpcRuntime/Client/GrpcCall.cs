@@ -47,7 +47,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         _method = method;
         _host = host;
         _options = options;
-        _writer = new MessageWriter(channel.Options.MaxSendMessageSize);
+        _writer = new MessageWriter(channel.Options.MaxSendMessageSize, replays: true);
     }
 
     public Task<Metadata> ResponseHeadersAsync => _headers.Task;
@@ -123,7 +123,8 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
                 new InvalidOperationException("Can't write the message because the client stream writer is complete."));
         }
 
-        return _writer.WriteAsync(_method.RequestMarshaller, message, (WriteOptions ?? _options.WriteOptions)?.Flags ?? default);
+        var write = _writer.WriteAsync(_method.RequestMarshaller, message, (WriteOptions ?? _options.WriteOptions)?.Flags ?? default);
+        return write.IsCompletedSuccessfully ? write : WithStatusAsync(write);
     }
 
     public async Task WriteAsync(TRequest message, CancellationToken cancellationToken)
@@ -143,6 +144,19 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
     public Metadata GetTrailers() => Outcome("trailers").Trailers;
 
     public void Dispose() => TryEnd(new Status(StatusCode.Cancelled, "gRPC call disposed."), []);
+
+    // Transports fail in their own words; callers are told as by the other operations of a call.
+    private static async Task WithStatusAsync(Task write)
+    {
+        try
+        {
+            await write.ConfigureAwait(false);
+        }
+        catch (Exception exception) when (exception is IOException or HttpRequestException or OperationCanceledException or ObjectDisposedException)
+        {
+            throw new RpcException(ClientStatus.FromException(exception));
+        }
+    }
 
     private void Cancel() => TryEnd(new Status(StatusCode.Cancelled, "Call canceled by the client."), []);
 
@@ -264,6 +278,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         }
 
         _reader = reader;
+        _writer.StopReplay();
         _headers.TrySetResult(ClientStatus.ToMetadata(response.Headers));
     }
 
@@ -383,21 +398,34 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         return request;
     }
 
-    /// <summary>Runs as the body of the HTTP request, from its headers to its end.</summary>
+    /// <summary>Runs as the body of the HTTP request, from its headers to its end; again if the server refuses the stream.</summary>
     private async Task SendRequestsAsync(Stream stream, CancellationToken cancellationToken)
     {
         var output = PipeWriter.Create(stream, new StreamPipeWriterOptions(leaveOpen: true));
-        _writer.Start(output);
-        if (IsRequestStreaming)
+        await _writer.DetachAsync().ConfigureAwait(false);
+        if (!_writer.Start(output))
         {
-            // The server sees the call now, not with the first message.
-            await stream.FlushAsync(cancellationToken).ConfigureAwait(false);
-            _writer.Flush();
+            throw new RpcException(new Status(StatusCode.Unavailable, "The server refused the stream, and too much was sent to start over."));
         }
 
-        await _requestsEnded.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
-        await _writer.CompleteAsync().ConfigureAwait(false);
-        await output.FlushAsync(cancellationToken).ConfigureAwait(false);
+        try
+        {
+            if (IsRequestStreaming)
+            {
+                // The server sees the call now, not with the first message.
+                await output.FlushAsync(cancellationToken).ConfigureAwait(false);
+                await stream.FlushAsync(cancellationToken).ConfigureAwait(false);
+                _writer.Flush();
+            }
+
+            await _requestsEnded.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+            await _writer.CompleteAsync(output).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
+            await output.FlushAsync(cancellationToken).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested && !IsEnded())
+        {
+            // The transport has lost the stream, and its own failure says why; thrown from here, a cancellation would hide it.
+        }
     }
 
     private bool TryReadNow()

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using System.IO.Compression;
 using System.IO.Pipelines;
 using Grpc.Core;
@@ -12,8 +13,13 @@ namespace Grpc.Framing;
 /// transport is busy, the next messages gather behind it and go out together. A write ends when its message is buffered, unless more
 /// than <see cref="UnsentBytesMax"/> wait; then it ends when the transport has caught up. One writer at a time.
 /// </summary>
+/// <remarks>
+/// A client keeps what the transport took, up to the same bound, until the server answers: a server that refuses a stream (it has as many
+/// as it wants) has seen none of it, and the HTTP client starts over with another.
+/// </remarks>
 /// <param name="sendBytesMax">Largest message sent, in bytes before compression; null for no limit.</param>
-internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, IBufferWriter<byte>
+/// <param name="replays">Whether the transport may be replaced before <see cref="StopReplay"/>.</param>
+internal sealed class MessageWriter(int? sendBytesMax, bool replays = false) : SerializationContext, IBufferWriter<byte>
 {
     /// <summary>Unsent bytes from which on a write waits for the transport (one message may exceed it).</summary>
     public const int UnsentBytesMax = 64 * 1024;
@@ -25,8 +31,6 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
     private const int CompressBytesMin = 1024;
 
     private readonly Lock _gate = new();
-    private PipeWriter? _output;
-
     // Owned by the one writer while _writing, by whoever holds the gate otherwise.
     private byte[] _buffer = [];
     private int _length;
@@ -35,7 +39,13 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
     private bool _framed;
     private bool _compress;
 
-    // Guarded by the gate.
+    // Guarded by the gate. What was taken is null when it is not kept (any more).
+    private List<(byte[] Buffer, int Length)>? _taken = replays ? [] : null;
+    private int _takenBytes;
+    private byte[]? _inFlight;
+    private PipeWriter? _output;
+    private bool _started;
+    private Task _pump = Task.CompletedTask;
     private bool _writing;
     private bool _pumping;
     private bool _closed;
@@ -48,13 +58,54 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
     /// <summary>Whether any message was ever accepted.</summary>
     public bool HasWritten { get; private set; }
 
-    /// <summary>Gives the transport; until then messages gather.</summary>
-    public void Start(PipeWriter output)
+    /// <summary>
+    /// Gives the transport; until then messages gather. One given later starts with what earlier ones took, unflushed; false if that is no
+    /// longer there.
+    /// </summary>
+    public bool Start(PipeWriter output)
     {
         lock (_gate)
         {
-            Debug.Assert(_output is null, "The transport is given once.");
+            Debug.Assert(_output is null, "An earlier transport is detached first.");
+            if (_started && _taken is null)
+            {
+                return false;
+            }
+
+            _started = true;
+            foreach (var (buffer, length) in _taken ?? [])
+            {
+                output.Write(buffer.AsSpan(0, length));
+            }
+
             _output = output;
+            return true;
+        }
+    }
+
+    /// <summary>Takes a lost transport away and waits until it holds nothing of ours.</summary>
+    public Task DetachAsync()
+    {
+        lock (_gate)
+        {
+            _output = null;
+            return _pump;
+        }
+    }
+
+    /// <summary>Forgets what the transport took: the server has answered, so it will not be wanted again.</summary>
+    public void StopReplay()
+    {
+        bool isLost;
+        lock (_gate)
+        {
+            isLost = _taken is not null && _started && _output is null;
+            ReleaseTaken();
+        }
+
+        if (isLost)
+        {
+            Abort(new IOException("The request stream is gone."));
         }
     }
 
@@ -71,7 +122,7 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
             _pumping = true;
         }
 
-        _ = PumpAsync();
+        StartPump();
     }
 
     /// <summary>Writes one message; see the class for when the task ends.</summary>
@@ -102,7 +153,8 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
     /// Accepts no further message and waits for those accepted. The last of them may be left to the caller: what could not be handed over
     /// with an earlier flush is put into the transport without one, so that it travels together with the end of the stream.
     /// </summary>
-    public async ValueTask CompleteAsync()
+    /// <param name="output">The transport to end; nothing is put into it if another has taken its place meanwhile.</param>
+    public async ValueTask CompleteAsync(PipeWriter output)
     {
         Task? caughtUp = null;
         lock (_gate)
@@ -121,15 +173,21 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
 
         lock (_gate)
         {
-            if (_length > 0 && _failure is null && !_writing && _output is not null)
+            if (_output != output || _writing)
             {
-                _output.Write(_buffer.AsSpan(0, _length));
+                return;
             }
 
-            if (!_writing)
+            if (_length > 0 && _failure is null)
             {
-                ReturnBuffer();
+                output.Write(_buffer.AsSpan(0, _length));
+                if (Keep(_buffer, _length))
+                {
+                    (_buffer, _length) = ([], 0);
+                }
             }
+
+            ReturnBuffer();
         }
     }
 
@@ -145,6 +203,7 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
             free = !_pumping;
             waiting = _caughtUp;
             _caughtUp = null;
+            ReleaseTaken();
             if (!_writing)
             {
                 ReturnBuffer();
@@ -237,56 +296,83 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
 
         if (pump)
         {
-            // The pump ends by itself, never throws, and is awaited through CaughtUp where its end matters.
-            _ = PumpAsync();
+            StartPump();
         }
 
         return task;
+    }
+
+    private void StartPump()
+    {
+        // It ends by itself and never throws; where its end matters it is awaited through CaughtUp or DetachAsync.
+        var pump = PumpAsync();
+        lock (_gate)
+        {
+            _pump = pump;
+        }
     }
 
     private async Task PumpAsync()
     {
         try
         {
-            while (TakeBuffer(out var buffer, out var length))
+            while (TakeBuffer(out var output, out var buffer, out var length))
             {
                 try
                 {
                     // Kestrel reports an aborted stream by IsCompleted, not by an exception; the call's own token tells the handler.
-                    await _output!.WriteAsync(buffer.AsMemory(0, length)).ConfigureAwait(false);
+                    await output.WriteAsync(buffer.AsMemory(0, length)).ConfigureAwait(false);
                 }
                 finally
                 {
-                    ArrayPool<byte>.Shared.Return(buffer);
+                    GiveBack(buffer);
                 }
             }
         }
         catch (Exception exception)
         {
+            bool isFinal;
             lock (_gate)
             {
                 _pumping = false;
+
+                // While all can be sent again, another transport may follow; if none does, the call ends by the failure of this one.
+                isFinal = _taken is null;
+                _output = null;
             }
 
-            Abort(exception);
+            if (isFinal)
+            {
+                Abort(exception);
+            }
         }
     }
 
-    private bool TakeBuffer(out byte[] buffer, out int length)
+    private bool TakeBuffer([NotNullWhen(true)] out PipeWriter? output, out byte[] buffer, out int length)
     {
         TaskCompletionSource? waiting;
         lock (_gate)
         {
+            output = _output;
+
             // A writer in the middle of a message starts the pump again when it is done.
-            if (_length > 0 && !_writing && _failure is null)
+            if (_length > 0 && !_writing && _failure is null && output is not null)
             {
                 (buffer, length) = (_buffer, _length);
                 (_buffer, _length) = ([], 0);
+                _inFlight = buffer;
+                Keep(buffer, length);
                 return true;
             }
 
             (buffer, length) = ([], 0);
             _pumping = false;
+            if (output is null && _failure is null)
+            {
+                // Detached: whoever waits for the transport waits for the next one.
+                return false;
+            }
+
             waiting = _caughtUp;
             _caughtUp = null;
         }
@@ -371,6 +457,53 @@ internal sealed class MessageWriter(int? sendBytesMax) : SerializationContext, I
         }
 
         _buffer = larger;
+    }
+
+    /// <summary>Keeps what the transport takes, until it is too much; guarded by the gate.</summary>
+    private bool Keep(byte[] buffer, int length)
+    {
+        if (_taken is null)
+        {
+            return false;
+        }
+
+        if (_takenBytes + length > UnsentBytesMax)
+        {
+            ReleaseTaken();
+            return false;
+        }
+
+        _taken.Add((buffer, length));
+        _takenBytes += length;
+        return true;
+    }
+
+    private void GiveBack(byte[] buffer)
+    {
+        lock (_gate)
+        {
+            _inFlight = null;
+            if (_taken is not null)
+            {
+                return;
+            }
+        }
+
+        ArrayPool<byte>.Shared.Return(buffer);
+    }
+
+    /// <summary>Guarded by the gate. The buffer that is in flight is given back by the pump.</summary>
+    private void ReleaseTaken()
+    {
+        foreach (var (buffer, _) in _taken ?? [])
+        {
+            if (buffer != _inFlight)
+            {
+                ArrayPool<byte>.Shared.Return(buffer);
+            }
+        }
+
+        _taken = null;
     }
 
     private void ReturnBuffer()

@@ -303,7 +303,7 @@ internal abstract class ServerCall : ServerCallContext
         {
             try
             {
-                await Writer.CompleteAsync().ConfigureAwait(false);
+                await Writer.CompleteAsync(HttpContext.Response.BodyWriter).ConfigureAwait(false);
                 AppendStatus();
                 return;
             }

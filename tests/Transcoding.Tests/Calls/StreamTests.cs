@@ -156,6 +156,7 @@ public sealed class StreamTests
         await using var host = await RestHost.StartAsync();
         var message = new HostRequest { HostId = "h" }.ToByteArray();
         using var client = new HttpClient { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        client.DefaultRequestHeaders.TE.ParseAdd("trailers");
         using var content = new ByteArrayContent([0, 0, 0, 0, (byte)message.Length, .. message]) { Headers = { ContentType = new("application/grpc") } };
 
         client.DefaultRequestHeaders.TE.ParseAdd("trailers"); // Without it the server must think that its trailers get lost.
