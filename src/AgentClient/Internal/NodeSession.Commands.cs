@@ -27,8 +27,8 @@ internal sealed partial class NodeSession
     // Finished attempts between two prunings of the journal.
     private const int PruneEvery = 1_000;
 
-    // Accepted attempts that the Hub said KEEP about and that have not started, in the order of its word. Memory only: after a restart
-    // the Hub says it anew, which is what keeps a restored copy of the journal from starting anything.
+    // Accepted attempts that an acknowledgement said KEEP about and that have not started, in the order of its word. Memory only: in every
+    // link the node asks anew, which is what keeps a restored copy of the journal from starting anything.
     private readonly OrderedDictionary<CommandKey, bool> kept = [];
     private int finishedSincePrune = PruneEvery;
 
@@ -148,6 +148,21 @@ internal sealed partial class NodeSession
             }
         });
         windows[Lane.Commands].MayHaveMore = true;
+    }
+
+    // An attempt that has not started asks again in this link, with a numbered entry: the Hub's answer to that is written under this link's
+    // epoch, so that no other copy of the journal can be granted the same start.
+    private void ApplyAtWelcome(CommandVerdict verdict)
+    {
+        if (verdict.Verdict is Verdict.Keep
+            && journal.FindCommand(new CommandKey(verdict.CommandId, verdict.Attempt)) is { State: NodeCommandState.Accepted } waiting)
+        {
+            Repeat(waiting);
+        }
+        else
+        {
+            Apply(verdict);
+        }
     }
 
     // The Hub's word on an attempt; repeats of it change nothing. Runs inside the transaction of the frame that brought it.

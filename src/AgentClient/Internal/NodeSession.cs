@@ -235,7 +235,7 @@ internal sealed partial class NodeSession
             NoteRejected(welcome.Rejected);
             foreach (var verdict in welcome.Commands)
             {
-                Apply(verdict);
+                ApplyAtWelcome(verdict);
             }
 
             staged.Add(new SessionEvent.Welcomed(welcome.LinkId, welcome.HostId, welcome.Epoch));

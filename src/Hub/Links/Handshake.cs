@@ -30,7 +30,7 @@ internal sealed class Handshake(
     private static readonly Lane[] NumberedLanes = [Lane.Commands, Lane.Chat, Lane.Data, Lane.Bulk];
 
     private const string RowSql = """
-        select l.journal_id, l.journal_epoch, l.instance_id, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq, l.chat_down_seq, l.chat_down_acked,
+        select l.journal_id, l.journal_epoch, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq, l.chat_down_seq, l.chat_down_acked,
             h.revoked_at, h.deleted_at
         from links l join hosts h on h.host_id = l.host_id where l.host_id = @hostId
         """;
@@ -76,7 +76,7 @@ internal sealed class Handshake(
         }
 
         var epoch = tx.RaiseEpoch(node.HostId, above: hello.JournalEpoch)!.Value;
-        var journalNew = row.JournalId.Length > 0 && row.JournalId != hello.JournalId;
+        var journalNew = row.JournalId != hello.JournalId; // The first one too: what the node has besides it is not known here.
         var starts = Starts(row, hello, journalNew);
         var rewound = starts.Any(start => start.Reason == SnapshotReason.JournalRewound);
         var chatFrom = ChatFrom(row, hello, journalNew);
@@ -128,12 +128,6 @@ internal sealed class Handshake(
         {
             // A node with a rewound journal dials again with a new one at once; its commands are settled then.
             welcome.Commands.AddRange(CommandMachine.Reconcile(tx, node.HostId, hello.JournalId, hello.Running));
-            if (GrantsStart(hello, welcome))
-            {
-                // The node may start what it accepted before it writes anything: another copy of its journal must not be granted the same.
-                tx.Execute("update links set journal_epoch = @epoch where host_id = @HostId", new { epoch, node.HostId });
-            }
-
             welcome.Rejected.AddRange(LaneEntries.RejectedUnnoted(tx, node.HostId, hello.JournalId));
         }
 
@@ -149,7 +143,11 @@ internal sealed class Handshake(
             [
                 .. NumberedLanes.Select(lane => lane == Lane.Data
                     ? Snapshot(lane, 0, SnapshotReason.JournalNew)
-                    : new LaneStart { Lane = lane, Outcome = LaneOutcome.Replay }),
+                    : new LaneStart
+                    {
+                        Lane = lane,
+                        Outcome = hello.Upstream.Any(held => held.Lane == lane && held.LastSeq > 0) ? LaneOutcome.Replay : LaneOutcome.Resumed,
+                    }),
             ];
         }
 
@@ -159,10 +157,8 @@ internal sealed class Handshake(
             return (Lane: lane, Stored: row.Stored(lane), First: held?.FirstSeq ?? 1, Last: held?.LastSeq ?? 0);
         }).ToArray();
 
-        // A journal that is behind in any lane, or that another copy wrote to since, is behind as a whole. A process that missed its Welcome
-        // knows a lower epoch too, but it is the one that the last Hello came from.
-        var isCopy = hello.JournalEpoch < row.JournalEpoch && hello.InstanceId != row.InstanceId;
-        if (row.JournalId.Length > 0 && (isCopy || positions.Any(position => position.Last < position.Stored)))
+        // A journal that is behind in any lane, or that another copy wrote to since, is behind as a whole.
+        if (hello.JournalEpoch < row.JournalEpoch || positions.Any(position => position.Last < position.Stored))
         {
             return [.. positions.Select(position => Snapshot(position.Lane, position.Stored, SnapshotReason.JournalRewound))];
         }
@@ -179,9 +175,6 @@ internal sealed class Handshake(
                 }),
         ];
     }
-
-    private static bool GrantsStart(Hello hello, Welcome welcome) => welcome.Commands.Any(said => said.Verdict == Verdict.Keep
-        && hello.Running.Any(held => held.State == NodeCommandState.Accepted && held.CommandId == said.CommandId && held.Attempt == said.Attempt));
 
     private static LaneStart Snapshot(Lane lane, long stored, SnapshotReason reason) =>
         new() { Lane = lane, Outcome = LaneOutcome.SnapshotRequired, StoredSeq = stored, Reason = reason };
@@ -254,7 +247,6 @@ internal sealed class Handshake(
     {
         public required string JournalId { get; init; }
         public long JournalEpoch { get; init; }
-        public required string InstanceId { get; init; }
         public long CommandsSeq { get; init; }
         public long ChatSeq { get; init; }
         public long DataSeq { get; init; }

@@ -22,7 +22,9 @@ public abstract class LinkTests(StoreFixture fixture)
 
         Assert.Equal(1, welcome.Epoch);
         Assert.Equal(hostId, welcome.HostId);
-        Assert.All(welcome.Lanes, lane => Assert.Equal(LaneOutcome.Resumed, lane.Outcome));
+        Assert.All(
+            welcome.Lanes,
+            lane => Assert.Equal(lane.Lane == Lane.Data ? LaneOutcome.SnapshotRequired : LaneOutcome.Resumed, lane.Outcome));
         using var owner = hub.As(await hub.UserTokenAsync());
         var host = await owner.GetFromJsonAsync<JsonElement>($"/api/hosts/{hostId}");
         Assert.Equal("online", host.GetProperty("host").GetProperty("status").GetString());

@@ -5,16 +5,21 @@ internal sealed class Diary
 {
     private const int LinesMax = 60;
 
+    // Two people may act at once.
+    private readonly Lock gate = new();
     private readonly Queue<string> lines = new();
 
     public int Step { get; set; }
 
     public void Note(string line)
     {
-        lines.Enqueue($"{Step,4} {line}");
-        if (lines.Count > LinesMax)
+        lock (gate)
         {
-            lines.Dequeue();
+            lines.Enqueue($"{Step,4} {line}");
+            if (lines.Count > LinesMax)
+            {
+                lines.Dequeue();
+            }
         }
     }
 

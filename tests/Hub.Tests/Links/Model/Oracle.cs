@@ -60,9 +60,12 @@ internal sealed class Oracle(Diary diary, string hostId)
 
     public void Created(string key, string commandId)
     {
-        commands.Add(commandId);
-        PromiseBrokenException.Unless(
-            keys.TryAdd(key, commandId) || keys[key] == commandId, $"the key {key} made {keys[key]} and {commandId}");
+        lock (keys)
+        {
+            commands.Add(commandId);
+            PromiseBrokenException.Unless(
+                keys.TryAdd(key, commandId) || keys[key] == commandId, $"the key {key} made {keys[key]} and {commandId}");
+        }
     }
 
     public void SentDown(string messageId) => chatDown.Add(messageId);
