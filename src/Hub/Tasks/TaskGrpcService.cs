@@ -109,6 +109,13 @@ internal sealed class TaskGrpcService(Access access, Store store, TaskRecords re
             {
                 var row = tx.QuerySingleOrDefault<TaskRow>(OneSql, new { hostId = host.HostId, teamId = host.TeamId, taskId = request.TaskId })
                     ?? throw NotFound(request.TaskId);
+                if (request.ExpectedVersion != 0 && request.ExpectedVersion != row.Version)
+                {
+                    throw new HubException(
+                        ErrorReason.VersionMismatch, "The task was changed meanwhile; read it again and repeat the change on what it is now.",
+                        ("version", $"{row.Version}"));
+                }
+
                 var changed = Changed(TaskRecords.ToTask(row.Body, row.Version), CleanText.Of(request));
                 changed.Version = TaskRecords.NextVersion(tx, row.Version);
                 changed.UpdatedAt = DateTimeOffset.FromUnixTimeMilliseconds(tx.NowMs).ToString("O");
