@@ -85,7 +85,7 @@ internal sealed class Handshake(
         {
             hostId = node.HostId,
             journalId = rewound ? row.JournalId : hello.JournalId,
-            journalEpoch = journalNew ? epoch : row.JournalEpoch,
+            journalEpoch = journalNew ? 0 : row.JournalEpoch, // Nothing is written in a new journal yet.
             instanceId = hello.InstanceId,
             linkId,
             replicaId = registry.ReplicaId,

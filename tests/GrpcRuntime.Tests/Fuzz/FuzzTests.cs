@@ -100,6 +100,11 @@ public sealed class FuzzTests(ITestOutputHelper output)
     private async Task MeasureAsync(Func<FrameMutator, Task<int>> call, int frames)
     {
         output.WriteLine($"{frames} frames, seed {Seed} ({FramesVariable}, {SeedVariable})");
+        // What tests before this one left behind is theirs.
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
         var unobserved = 0;
         void OnUnobserved(object? sender, UnobservedTaskExceptionEventArgs e) => Interlocked.Increment(ref unobserved);
         TaskScheduler.UnobservedTaskException += OnUnobserved;
