@@ -85,7 +85,8 @@ internal sealed class Handshake(
         {
             hostId = node.HostId,
             journalId = rewound ? row.JournalId : hello.JournalId,
-            journalEpoch = journalNew ? 0 : row.JournalEpoch, // Nothing is written in a new journal yet.
+            // A node that missed this Welcome does not know that it owes a snapshot: its next Hello shows that by its lower epoch.
+            journalEpoch = journalNew ? epoch : row.JournalEpoch,
             instanceId = hello.InstanceId,
             linkId,
             replicaId = registry.ReplicaId,
