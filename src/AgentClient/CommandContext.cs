@@ -6,11 +6,11 @@ namespace Hub.AgentClient;
 /// <summary>One attempt of one command, as its handler sees it.</summary>
 public sealed class CommandContext
 {
-    private readonly Action<int, string?> report;
+    private readonly Action<int, string?> _report;
 
     internal CommandContext(CommandKey key, string type, JsonObject payload, string traceParent, Action<int, string?> report, CancellationToken cancellationToken)
     {
-        this.report = report;
+        _report = report;
         CommandId = key.CommandId;
         Attempt = key.Attempt;
         Type = type;
@@ -40,5 +40,5 @@ public sealed class CommandContext
     /// <summary>Tells people how far the command is. Reports are coalesced to five per second; the last one wins.</summary>
     /// <param name="percent">0 to 100.</param>
     /// <param name="message">What it is doing, cut to 500 characters.</param>
-    public void ReportProgress(int percent, string? message = null) => report(percent, message);
+    public void ReportProgress(int percent, string? message = null) => _report(percent, message);
 }

@@ -24,18 +24,18 @@ public sealed partial class HubLink : IAsyncDisposable
 
     private static readonly TimeSpan LoopRestartDelay = TimeSpan.FromSeconds(1);
 
-    private readonly HubLinkOptions options;
-    private readonly ILogger logger;
-    private readonly Dictionary<string, Func<CommandContext, Task<JsonNode?>>> handlers = new(StringComparer.Ordinal);
-    private readonly CancellationTokenSource workStopping = new();
-    private readonly CancellationTokenSource leaving = new();
-    private readonly CancellationTokenSource stopping = new();
-    private readonly TaskCompletionSource<string> completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private Func<ChatMessage, CancellationToken, Task>? chatHandler;
-    private Running? running;
-    private volatile LinkState state = new(LinkPhase.Idle);
-    private int started;
-    private int disposed;
+    private readonly HubLinkOptions _options;
+    private readonly ILogger _logger;
+    private readonly Dictionary<string, Func<CommandContext, Task<JsonNode?>>> _handlers = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _workStopping = new();
+    private readonly CancellationTokenSource _leaving = new();
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource<string> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private Func<ChatMessage, CancellationToken, Task>? _chatHandler;
+    private Running? _running;
+    private volatile LinkState _state = new(LinkPhase.Idle);
+    private int _started;
+    private int _disposed;
 
     /// <summary>Makes a link that is not started.</summary>
     /// <exception cref="ArgumentException">An option is out of its range, or http:// would leave the machine.</exception>
@@ -43,8 +43,8 @@ public sealed partial class HubLink : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
-        this.options = options;
-        logger = options.LoggerFactory.CreateLogger<HubLink>();
+        _options = options;
+        _logger = options.LoggerFactory.CreateLogger<HubLink>();
     }
 
     /// <summary>The state has changed. Handlers run on the link's own thread and should be quick.</summary>
@@ -60,13 +60,13 @@ public sealed partial class HubLink : IAsyncDisposable
     public event Action<RecordConflict>? RecordConflicting;
 
     /// <summary>What the link is doing now.</summary>
-    public LinkState State => state;
+    public LinkState State => _state;
 
     /// <summary>The host's id, once the Hub has told it.</summary>
-    public string? HostId => running?.Identity.HostId;
+    public string? HostId => _running?.Identity.HostId;
 
     /// <summary>Ends when the link has stopped for good, with the reason: the host was revoked or deleted, or the link was disposed.</summary>
-    public Task<string> Completion => completion.Task;
+    public Task<string> Completion => _completion.Task;
 
     /// <summary>
     /// Registers the handler of a command type, before the start. What it returns is the command's result; what it throws is how it failed.
@@ -76,12 +76,12 @@ public sealed partial class HubLink : IAsyncDisposable
         ArgumentException.ThrowIfNullOrEmpty(commandType);
         ArgumentNullException.ThrowIfNull(handler);
         ThrowIfStarted();
-        if (handlers.Count >= CommandTypesMax)
+        if (_handlers.Count >= CommandTypesMax)
         {
             throw new InvalidOperationException($"A node handles at most {CommandTypesMax} command types.");
         }
 
-        handlers.Add(commandType, handler);
+        _handlers.Add(commandType, handler);
     }
 
     /// <summary>
@@ -92,7 +92,7 @@ public sealed partial class HubLink : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(handler);
         ThrowIfStarted();
-        chatHandler = handler;
+        _chatHandler = handler;
     }
 
     /// <summary>Opens the journal and begins to dial. It does not wait for the Hub: a node works without one.</summary>
@@ -100,20 +100,20 @@ public sealed partial class HubLink : IAsyncDisposable
     public Task StartAsync(CancellationToken cancellationToken = default)
     {
         cancellationToken.ThrowIfCancellationRequested();
-        ObjectDisposedException.ThrowIf(disposed != 0, this);
-        if (Interlocked.Exchange(ref started, 1) != 0)
+        ObjectDisposedException.ThrowIf(_disposed != 0, this);
+        if (Interlocked.Exchange(ref _started, 1) != 0)
         {
             throw new InvalidOperationException("The link was started before.");
         }
 
         MakeStateDirectory();
-        var identity = new NodeIdentity(new CredentialFile(options.CredentialPath), options.Credential);
-        if (identity.Credential is null && options.JoinToken is null)
+        var identity = new NodeIdentity(new CredentialFile(_options.CredentialPath), _options.Credential);
+        if (identity.Credential is null && _options.JoinToken is null)
         {
             throw new InvalidOperationException("The node has neither a credential nor a join token.");
         }
 
-        running = Start(Journal.Open(options.JournalFile), identity);
+        _running = Start(Journal.Open(_options.JournalFile), identity);
         return Task.CompletedTask;
     }
 
@@ -154,8 +154,8 @@ public sealed partial class HubLink : IAsyncDisposable
     {
         ArgumentNullException.ThrowIfNull(message);
         var sent = message.Clone();
-        sent.Id = sent.Id.Length > 0 ? sent.Id : Guid.CreateVersion7(options.TimeProvider.GetUtcNow()).ToString();
-        sent.Timestamp = sent.Timestamp != 0 ? sent.Timestamp : options.TimeProvider.GetUtcNow().ToUnixTimeMilliseconds();
+        sent.Id = sent.Id.Length > 0 ? sent.Id : Guid.CreateVersion7(_options.TimeProvider.GetUtcNow()).ToString();
+        sent.Timestamp = sent.Timestamp != 0 ? sent.Timestamp : _options.TimeProvider.GetUtcNow().ToUnixTimeMilliseconds();
         Session.Change(session => session.SendChat(sent));
         return Task.CompletedTask;
     }
@@ -200,18 +200,18 @@ public sealed partial class HubLink : IAsyncDisposable
     /// </summary>
     public async ValueTask DisposeAsync()
     {
-        if (Interlocked.Exchange(ref disposed, 1) != 0)
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
         {
             return;
         }
 
-        if (running is { } parts)
+        if (_running is { } parts)
         {
-            await workStopping.CancelAsync();
+            await _workStopping.CancelAsync();
             await EndAsync(parts.Work, HandlersEndMax);
-            await leaving.CancelAsync();
+            await _leaving.CancelAsync();
             await EndAsync(parts.Linking, LeaveMax);
-            await stopping.CancelAsync();
+            await _stopping.CancelAsync();
             await EndAsync(parts.Linking, HandlersEndMax);
             parts.Session.Read(_ =>
             {
@@ -220,49 +220,49 @@ public sealed partial class HubLink : IAsyncDisposable
             });
         }
 
-        completion.TrySetResult("the link was disposed");
+        _completion.TrySetResult("the link was disposed");
         SetState(new LinkState(LinkPhase.Stopped, "the link was disposed"));
-        workStopping.Dispose();
-        leaving.Dispose();
-        stopping.Dispose();
+        _workStopping.Dispose();
+        _leaving.Dispose();
+        _stopping.Dispose();
     }
 
     private SharedSession Session
     {
         get
         {
-            ObjectDisposedException.ThrowIf(disposed != 0, this);
-            return running?.Session ?? throw new InvalidOperationException("The link is not started.");
+            ObjectDisposedException.ThrowIf(_disposed != 0, this);
+            return _running?.Session ?? throw new InvalidOperationException("The link is not started.");
         }
     }
 
     private Running Start(Journal journal, NodeIdentity identity)
     {
-        var time = options.TimeProvider;
-        var random = new Random(options.RandomSeed ?? RandomNumberGenerator.GetInt32(int.MaxValue));
+        var time = _options.TimeProvider;
+        var random = new Random(_options.RandomSeed ?? RandomNumberGenerator.GetInt32(int.MaxValue));
         var session = new SharedSession(new NodeSession(journal, Describe(), time, new Random(random.Next())));
-        var hub = new HubChannel(options);
-        var runner = new CommandRunner(session, handlers, options.ConcurrentCommandsMax, logger);
-        var source = options.SnapshotSource is { } read ? new SourceReader(session, read, logger) : null;
-        var uploads = new ResultUploads(session, hub, identity, new Random(random.Next()), time, logger);
+        var hub = new HubChannel(_options);
+        var runner = new CommandRunner(session, _handlers, _options.ConcurrentCommandsMax, _logger);
+        var source = _options.SnapshotSource is { } read ? new SourceReader(session, read, _logger) : null;
+        var uploads = new ResultUploads(session, hub, identity, new Random(random.Next()), time, _logger);
         var connector = new Connector(
-            options, hub, session, identity, new Random(random.Next()), Status, next => Dispatch(next, identity, session, runner, source), SetState);
+            _options, hub, session, identity, new Random(random.Next()), Status, next => Dispatch(next, identity, session, runner, source), SetState);
 
         List<Task> work =
         [
             Task.Run(() => KeepRunningAsync(runner.RunAsync)),
             Task.Run(() => KeepRunningAsync(uploads.RunAsync)),
         ];
-        if (chatHandler is { } handler)
+        if (_chatHandler is { } handler)
         {
-            work.Add(Task.Run(() => KeepRunningAsync(new ChatDelivery(session, handler, logger).RunAsync)));
+            work.Add(Task.Run(() => KeepRunningAsync(new ChatDelivery(session, handler, _logger).RunAsync)));
         }
 
         var linking = Task.Run(async () =>
         {
-            var reason = await connector.RunAsync(leaving.Token, stopping.Token);
+            var reason = await connector.RunAsync(_leaving.Token, _stopping.Token);
             SetState(new LinkState(LinkPhase.Stopped, reason));
-            completion.TrySetResult(reason);
+            _completion.TrySetResult(reason);
         });
         return new Running(journal, session, identity, EndOfWorkAsync(work, source), linking);
     }
@@ -270,13 +270,13 @@ public sealed partial class HubLink : IAsyncDisposable
     // A journal that cannot be written for a while, as on a full disk, must not end a loop for good.
     private async Task KeepRunningAsync(Func<CancellationToken, Task> loop)
     {
-        while (!workStopping.IsCancellationRequested)
+        while (!_workStopping.IsCancellationRequested)
         {
             try
             {
-                await loop(workStopping.Token);
+                await loop(_workStopping.Token);
             }
-            catch (OperationCanceledException) when (workStopping.IsCancellationRequested)
+            catch (OperationCanceledException) when (_workStopping.IsCancellationRequested)
             {
                 return;
             }
@@ -285,7 +285,7 @@ public sealed partial class HubLink : IAsyncDisposable
 #pragma warning restore CA1031
             {
                 LogLoopFailed(error, LoopRestartDelay);
-                await Task.Delay(LoopRestartDelay, options.TimeProvider, workStopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.Delay(LoopRestartDelay, _options.TimeProvider, _workStopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }
@@ -301,21 +301,21 @@ public sealed partial class HubLink : IAsyncDisposable
     {
         if (OperatingSystem.IsWindows())
         {
-            Directory.CreateDirectory(options.StateDirectory);
+            Directory.CreateDirectory(_options.StateDirectory);
         }
         else
         {
-            Directory.CreateDirectory(options.StateDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+            Directory.CreateDirectory(_options.StateDirectory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         }
     }
 
     private NodeSessionOptions Describe() => new()
     {
-        CommandTypes = handlers.Keys,
-        NodeVersion = options.NodeVersion,
+        CommandTypes = _handlers.Keys,
+        NodeVersion = _options.NodeVersion,
         Platform = Text.Cut($"{RuntimeInformation.OSDescription} {RuntimeInformation.OSArchitecture}", 100),
-        Labels = options.Labels,
-        HasSource = options.SnapshotSource is not null,
+        Labels = _options.Labels,
+        HasSource = _options.SnapshotSource is not null,
     };
 
     private void Dispatch(SessionEvent next, NodeIdentity identity, SharedSession session, CommandRunner runner, SourceReader? source)
@@ -332,7 +332,7 @@ public sealed partial class HubLink : IAsyncDisposable
                 runner.Cancel(stop.Key);
                 break;
             case SessionEvent.SourceWanted wanted:
-                source?.Start(wanted.Collection, workStopping.Token);
+                source?.Start(wanted.Collection, _workStopping.Token);
                 break;
             case SessionEvent.CredentialIssued issued:
                 identity.Replace(issued.Token);
@@ -356,15 +356,15 @@ public sealed partial class HubLink : IAsyncDisposable
     private Struct? Status()
     {
         Struct? status = null;
-        Call(() => status = options.Status?.Invoke() is { } json ? Json.ToStruct(json) : null);
+        Call(() => status = _options.Status?.Invoke() is { } json ? Json.ToStruct(json) : null);
         return status;
     }
 
     private void SetState(LinkState next)
     {
-        if (state.Phase is not LinkPhase.Stopped)
+        if (_state.Phase is not LinkPhase.Stopped)
         {
-            state = next;
+            _state = next;
             Call(() => StateChanged?.Invoke(next));
         }
     }
@@ -388,7 +388,7 @@ public sealed partial class HubLink : IAsyncDisposable
     {
         try
         {
-            await task.WaitAsync(atMost, options.TimeProvider);
+            await task.WaitAsync(atMost, _options.TimeProvider);
         }
         catch (TimeoutException)
         {
@@ -398,7 +398,7 @@ public sealed partial class HubLink : IAsyncDisposable
 
     private void ThrowIfStarted()
     {
-        if (started != 0)
+        if (_started != 0)
         {
             throw new InvalidOperationException("Handlers are registered before the start: Hello tells the Hub what the node can run.");
         }

@@ -9,16 +9,16 @@ namespace Hub.AgentClient.Tests;
 
 public sealed class HubLinkTests : IAsyncLifetime
 {
-    private readonly TemporaryDirectory directory = new();
-    private readonly ConcurrentQueue<LinkState> states = new();
-    private ScriptedServer server = null!;
+    private readonly TemporaryDirectory _directory = new();
+    private readonly ConcurrentQueue<LinkState> _states = new();
+    private ScriptedServer _server = null!;
 
-    public async ValueTask InitializeAsync() => server = await ScriptedServer.StartAsync();
+    public async ValueTask InitializeAsync() => _server = await ScriptedServer.StartAsync();
 
     public async ValueTask DisposeAsync()
     {
-        await server.DisposeAsync();
-        directory.Dispose();
+        await _server.DisposeAsync();
+        _directory.Dispose();
     }
 
     [Fact]
@@ -26,12 +26,12 @@ public sealed class HubLinkTests : IAsyncLifetime
     {
         await using var link = Link();
         await link.StartAsync();
-        await server.NextLinkAsync();
+        await _server.NextLinkAsync();
 
-        Assert.Equal("hcred_1", await File.ReadAllTextAsync(directory.File("credential")));
+        Assert.Equal("hcred_1", await File.ReadAllTextAsync(_directory.File("credential")));
         if (!OperatingSystem.IsWindows())
         {
-            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(directory.File("credential")));
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(_directory.File("credential")));
         }
     }
 
@@ -41,13 +41,13 @@ public sealed class HubLinkTests : IAsyncLifetime
         await using (var first = Link())
         {
             await first.StartAsync();
-            await server.NextLinkAsync();
+            await _server.NextLinkAsync();
         }
 
         await using var second = Link();
         await second.StartAsync();
-        await server.NextLinkAsync();
-        Assert.Equal(1, server.Claims);
+        await _server.NextLinkAsync();
+        Assert.Equal(1, _server.Claims);
     }
 
     [Fact]
@@ -57,7 +57,7 @@ public sealed class HubLinkTests : IAsyncLifetime
         await link.StartAsync();
         await link.PublishTaskAsync(SessionFixture.Task("t1"));
         await link.FlushAsync().Within();
-        Assert.Equal(["t1"], server.Hub.Tasks.Keys);
+        Assert.Equal(["t1"], _server.Hub.Tasks.Keys);
     }
 
     [Fact]
@@ -78,7 +78,7 @@ public sealed class HubLinkTests : IAsyncLifetime
         await using var link = Link();
         link.Handle("double", context => Task.FromResult<JsonNode?>(context.Payload["n"]!.GetValue<double>() * 2));
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", "double", Struct.Parser.ParseJson("""{"n": 21}"""));
 
         var outcome = await hub.NextOutcomeAsync();
@@ -91,7 +91,7 @@ public sealed class HubLinkTests : IAsyncLifetime
         await using var link = Link();
         link.Handle("bad", _ => throw new InvalidDataException("no such agent"));
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", "bad");
 
         var outcome = await hub.NextOutcomeAsync();
@@ -110,7 +110,7 @@ public sealed class HubLinkTests : IAsyncLifetime
             return null;
         });
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", "wait");
         await runs.Task.Within();
         hub.Send(new ConnectResponse { Cancel = new CommandCancel { CommandId = "c1", Attempt = 1 } });
@@ -124,11 +124,11 @@ public sealed class HubLinkTests : IAsyncLifetime
         await using var link = Link();
         link.Handle("big", _ => Task.FromResult<JsonNode?>(new string('x', NodeSession.InlineResultBytesMax)));
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", "big");
         Assert.Null((await hub.NextOutcomeAsync()).Result);
 
-        var upload = await server.NextResultAsync();
+        var upload = await _server.NextResultAsync();
         Assert.Equal(("c1", NodeSession.InlineResultBytesMax), (upload.CommandId, upload.Result.StringValue.Length));
     }
 
@@ -144,7 +144,7 @@ public sealed class HubLinkTests : IAsyncLifetime
             return null;
         });
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", "wait");
         await runs.Task.Within();
         await link.DisposeAsync().AsTask().Within();
@@ -158,7 +158,7 @@ public sealed class HubLinkTests : IAsyncLifetime
     {
         var received = new ConcurrentQueue<string>();
         var all = new TaskCompletionSource();
-        server.Hub.ChatDown.AddRange([new ChatMessage { Id = "m1" }, new ChatMessage { Id = "m2" }]);
+        _server.Hub.ChatDown.AddRange([new ChatMessage { Id = "m1" }, new ChatMessage { Id = "m2" }]);
         await using var link = Link();
         link.OnChat((message, _) =>
         {
@@ -171,8 +171,8 @@ public sealed class HubLinkTests : IAsyncLifetime
             return Task.CompletedTask;
         });
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
-        hub.Send(server.Hub.ChatBatch(1, 2));
+        var hub = await _server.NextLinkAsync();
+        hub.Send(_server.Hub.ChatBatch(1, 2));
         await all.Task.Within();
 
         Assert.Equal(2, (await hub.NextAsync(frame => frame.Ack is not null)).Ack.Seq);
@@ -186,16 +186,16 @@ public sealed class HubLinkTests : IAsyncLifetime
         await using var link = Link(time);
         WaitNever(link, time);
         await link.StartAsync();
-        var first = await server.NextLinkAsync();
+        var first = await _server.NextLinkAsync();
         first.Answers = false;
         await link.PublishTaskAsync(SessionFixture.Task("t1"));
         await first.NextAsync(frame => frame.Batch is not null);
         first.Break();
-        await server.NextLinkAsync();
+        await _server.NextLinkAsync();
         await link.FlushAsync().Within();
 
-        Assert.Equal(["t1"], server.Hub.Tasks.Keys);
-        Assert.Equal(1, server.Hub.Stored(Lane.Data));
+        Assert.Equal(["t1"], _server.Hub.Tasks.Keys);
+        Assert.Equal(1, _server.Hub.Stored(Lane.Data));
     }
 
     [Fact]
@@ -206,38 +206,38 @@ public sealed class HubLinkTests : IAsyncLifetime
         var online = Reaches(link, LinkPhase.Online);
         WaitNever(link, time);
         await link.StartAsync();
-        await server.NextLinkAsync();
+        await _server.NextLinkAsync();
         await online.Within();
         time.Advance(NodeLink.SilenceMax);
-        await server.NextLinkAsync();
-        Assert.Contains(states, state => state.Reason == new LinkEnd.Silent().ToString());
+        await _server.NextLinkAsync();
+        Assert.Contains(_states, state => state.Reason == new LinkEnd.Silent().ToString());
     }
 
     [Fact]
     public async Task Unauthenticated_WithJoinToken_ClaimsAgain()
     {
-        await File.WriteAllTextAsync(directory.File("credential"), "hcred_of_another_database");
+        await File.WriteAllTextAsync(_directory.File("credential"), "hcred_of_another_database");
         var time = new ManualTimeProvider();
         await using var link = Link(time);
         WaitNever(link, time);
         await link.StartAsync();
-        await server.NextLinkAsync();
+        await _server.NextLinkAsync();
 
-        Assert.Equal(1, server.Claims);
-        Assert.Equal("hcred_1", await File.ReadAllTextAsync(directory.File("credential")));
+        Assert.Equal(1, _server.Claims);
+        Assert.Equal("hcred_1", await File.ReadAllTextAsync(_directory.File("credential")));
     }
 
     [Fact]
     public async Task Claim_HubIsNotReady_IsTriedAgain()
     {
-        server.ClaimFailures.Enqueue(StatusCode.Unavailable);
-        server.ClaimFailures.Enqueue(StatusCode.Internal);
+        _server.ClaimFailures.Enqueue(StatusCode.Unavailable);
+        _server.ClaimFailures.Enqueue(StatusCode.Internal);
         var time = new ManualTimeProvider();
         await using var link = Link(time);
         WaitNever(link, time);
         await link.StartAsync();
-        await server.NextLinkAsync();
-        Assert.Equal(1, server.Claims);
+        await _server.NextLinkAsync();
+        Assert.Equal(1, _server.Claims);
     }
 
     [Fact]
@@ -250,13 +250,13 @@ public sealed class HubLinkTests : IAsyncLifetime
         {
             if (state.Phase is LinkPhase.Waiting && ++refusals == 3)
             {
-                server.ValidCredentials["Bearer hcred_later"] = true;
+                _server.ValidCredentials["Bearer hcred_later"] = true;
             }
         };
         WaitNever(link, time);
         await link.StartAsync();
-        await server.NextLinkAsync();
-        Assert.Equal(0, server.Claims);
+        await _server.NextLinkAsync();
+        Assert.Equal(0, _server.Claims);
     }
 
     [Fact]
@@ -269,12 +269,12 @@ public sealed class HubLinkTests : IAsyncLifetime
         {
             if (state.Phase is LinkPhase.Waiting && ++refusals == 20)
             {
-                server.ValidCredentials["Bearer hcred_later"] = true;
+                _server.ValidCredentials["Bearer hcred_later"] = true;
             }
         };
         WaitNever(link, time);
         await link.StartAsync();
-        await server.NextLinkAsync();
+        await _server.NextLinkAsync();
         Assert.Equal(20, refusals);
     }
 
@@ -285,7 +285,7 @@ public sealed class HubLinkTests : IAsyncLifetime
     {
         await using var link = Link();
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Send(new ConnectResponse { Goodbye = new Goodbye { Reason = reason } });
 
         Assert.Contains(reason.ToString(), await link.Completion.Within());
@@ -300,7 +300,7 @@ public sealed class HubLinkTests : IAsyncLifetime
         await using var link = Link(time);
         var waiting = Reaches(link, LinkPhase.Waiting);
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Send(new ConnectResponse { Goodbye = new Goodbye { Reason = GoodbyeReason.TakenOver } });
 
         Assert.Equal(time.GetUtcNow() + TimeSpan.FromSeconds(30), (await waiting.Within()).Until);
@@ -313,7 +313,7 @@ public sealed class HubLinkTests : IAsyncLifetime
         await using var link = Link(time);
         var waiting = Reaches(link, LinkPhase.Waiting);
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Send(new ConnectResponse { Drain = new Drain { ReconnectAfter = Duration.FromTimeSpan(TimeSpan.FromSeconds(7)) } });
 
         Assert.Equal(time.GetUtcNow() + TimeSpan.FromSeconds(7), (await waiting.Within()).Until);
@@ -325,12 +325,12 @@ public sealed class HubLinkTests : IAsyncLifetime
     {
         await using var link = Link();
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Send(new ConnectResponse { NewCredential = new NewCredential { CredentialId = "r1", Token = "hcred_rotated" } });
 
         var confirmed = await hub.NextAsync(frame => frame.CredentialStored is not null);
         Assert.Equal("r1", confirmed.CredentialStored.CredentialId);
-        Assert.Equal("hcred_rotated", await File.ReadAllTextAsync(directory.File("credential")));
+        Assert.Equal("hcred_rotated", await File.ReadAllTextAsync(_directory.File("credential")));
     }
 
     [Fact]
@@ -338,15 +338,15 @@ public sealed class HubLinkTests : IAsyncLifetime
     {
         await using var link = new HubLink(new HubLinkOptions
         {
-            HubUrl = server.Address,
-            StateDirectory = directory.Path,
+            HubUrl = _server.Address,
+            StateDirectory = _directory.Path,
             JoinToken = "hjoin_good",
             SnapshotSource = _ => Enumerable.Range(0, 500).Select(i => SessionFixture.Task($"t{i}")).ToAsyncEnumerable(),
         });
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         await hub.NextAsync(frame => frame.Batch?.Entries.Any(entry => entry.SnapshotEnd is not null) == true);
-        Assert.Equal(500, server.Hub.Tasks.Count);
+        Assert.Equal(500, _server.Hub.Tasks.Count);
     }
 
     [Fact]
@@ -354,13 +354,13 @@ public sealed class HubLinkTests : IAsyncLifetime
     {
         await using var link = new HubLink(new HubLinkOptions
         {
-            HubUrl = server.Address,
-            StateDirectory = directory.Path,
+            HubUrl = _server.Address,
+            StateDirectory = _directory.Path,
             JoinToken = "hjoin_good",
             Status = () => new JsonObject { ["agents"] = 3 },
         });
         await link.StartAsync();
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         var heartbeat = await hub.NextAsync(frame => frame.Heartbeat is not null);
         Assert.Equal(3, heartbeat.Heartbeat.Status.Fields["agents"].NumberValue);
     }
@@ -368,7 +368,7 @@ public sealed class HubLinkTests : IAsyncLifetime
     [Fact]
     public void Options_PlainHttpOffLoopback_IsRefused()
     {
-        var plain = new HubLinkOptions { HubUrl = new Uri("http://hub.example:5081"), StateDirectory = directory.Path };
+        var plain = new HubLinkOptions { HubUrl = new Uri("http://hub.example:5081"), StateDirectory = _directory.Path };
         Assert.Throws<ArgumentException>(() => new HubLink(plain));
     }
 
@@ -376,14 +376,14 @@ public sealed class HubLinkTests : IAsyncLifetime
     {
         var link = new HubLink(new HubLinkOptions
         {
-            HubUrl = server.Address,
-            StateDirectory = directory.Path,
+            HubUrl = _server.Address,
+            StateDirectory = _directory.Path,
             JoinToken = joinToken,
             Credential = credential,
             TimeProvider = time ?? TimeProvider.System,
             RandomSeed = 7,
         });
-        link.StateChanged += states.Enqueue;
+        link.StateChanged += _states.Enqueue;
         return link;
     }
 

@@ -3,17 +3,17 @@ namespace Hub.AgentClient.Tests;
 /// <summary>A clock that moves only when a test moves it; timers fire in their order while it moves.</summary>
 internal sealed class ManualTimeProvider : TimeProvider
 {
-    private readonly Lock gate = new();
-    private readonly List<ManualTimer> timers = [];
-    private DateTimeOffset now = new(2030, 1, 1, 0, 0, 0, TimeSpan.Zero);
+    private readonly Lock _gate = new();
+    private readonly List<ManualTimer> _timers = [];
+    private DateTimeOffset _now = new(2030, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 
     public override DateTimeOffset GetUtcNow()
     {
-        lock (gate)
+        lock (_gate)
         {
-            return now;
+            return _now;
         }
     }
 
@@ -32,13 +32,13 @@ internal sealed class ManualTimeProvider : TimeProvider
         while (true)
         {
             ManualTimer? due;
-            lock (gate)
+            lock (_gate)
             {
-                due = timers.Where(timer => timer.DueAt <= end).MinBy(timer => timer.DueAt);
-                now = due is null ? end : due.DueAt > now ? due.DueAt : now;
+                due = _timers.Where(timer => timer.DueAt <= end).MinBy(timer => timer.DueAt);
+                _now = due is null ? end : due.DueAt > _now ? due.DueAt : _now;
                 if (due is not null)
                 {
-                    timers.Remove(due);
+                    _timers.Remove(due);
                 }
             }
 
@@ -53,20 +53,20 @@ internal sealed class ManualTimeProvider : TimeProvider
 
     private sealed class ManualTimer(ManualTimeProvider clock, Action callback) : ITimer
     {
-        private TimeSpan period;
+        private TimeSpan _period;
 
         public DateTimeOffset DueAt { get; private set; }
 
         public bool Change(TimeSpan dueTime, TimeSpan newPeriod)
         {
-            lock (clock.gate)
+            lock (clock._gate)
             {
-                clock.timers.Remove(this);
-                period = newPeriod;
+                clock._timers.Remove(this);
+                _period = newPeriod;
                 if (dueTime != Timeout.InfiniteTimeSpan)
                 {
-                    DueAt = clock.now + dueTime;
-                    clock.timers.Add(this);
+                    DueAt = clock._now + dueTime;
+                    clock._timers.Add(this);
                 }
             }
 
@@ -75,9 +75,9 @@ internal sealed class ManualTimeProvider : TimeProvider
 
         public void Fire()
         {
-            if (period != Timeout.InfiniteTimeSpan && period > TimeSpan.Zero)
+            if (_period != Timeout.InfiniteTimeSpan && _period > TimeSpan.Zero)
             {
-                Change(period, period);
+                Change(_period, _period);
             }
 
             callback();
@@ -85,9 +85,9 @@ internal sealed class ManualTimeProvider : TimeProvider
 
         public void Dispose()
         {
-            lock (clock.gate)
+            lock (clock._gate)
             {
-                clock.timers.Remove(this);
+                clock._timers.Remove(this);
             }
         }
 

@@ -7,17 +7,17 @@ namespace Hub.AgentClient.Tests;
 
 public sealed class NodeProgramTests : IAsyncLifetime
 {
-    private readonly TemporaryDirectory directory = new();
-    private readonly CancellationTokenSource sigterm = new();
-    private ScriptedServer server = null!;
+    private readonly TemporaryDirectory _directory = new();
+    private readonly CancellationTokenSource _sigterm = new();
+    private ScriptedServer _server = null!;
 
-    public async ValueTask InitializeAsync() => server = await ScriptedServer.StartAsync();
+    public async ValueTask InitializeAsync() => _server = await ScriptedServer.StartAsync();
 
     public async ValueTask DisposeAsync()
     {
-        await server.DisposeAsync();
-        sigterm.Dispose();
-        directory.Dispose();
+        await _server.DisposeAsync();
+        _sigterm.Dispose();
+        _directory.Dispose();
     }
 
     [Fact]
@@ -29,15 +29,15 @@ public sealed class NodeProgramTests : IAsyncLifetime
         var answers = output.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         Assert.Equal(0, exit);
         Assert.Equal(["ok task t1", "ok chat", "error expected:", "ok flush", "ok quit"], answers.Zip([10, 7, 15, 8, 7], (answer, length) => answer[..length]));
-        Assert.Equal("Write the report", server.Hub.Tasks["t1"].Delta.Task.Title);
-        Assert.Equal("hello there", Assert.Single(server.Hub.ChatUp).Content);
+        Assert.Equal("Write the report", _server.Hub.Tasks["t1"].Delta.Task.Title);
+        Assert.Equal("hello there", Assert.Single(_server.Hub.ChatUp).Content);
     }
 
     [Fact]
     public async Task AckLog_AfterFlush_HoldsEveryAckedRecord()
     {
         await RunAsync("task t1 doing One\nflush\ndelete t1\nflush\nquit\n", new StringWriter()).Within();
-        var lines = await File.ReadAllLinesAsync(directory.File("acks"));
+        var lines = await File.ReadAllLinesAsync(_directory.File("acks"));
         Assert.Equal(["task t1", "task_deleted t1"], lines.Select(line => line[..line.LastIndexOf(' ')]));
     }
 
@@ -45,18 +45,18 @@ public sealed class NodeProgramTests : IAsyncLifetime
     public async Task PublishTasks_AtTheStart_SendsThatMany()
     {
         await RunAsync("flush\nquit\n", new StringWriter(), publishTasks: 1_500).Within();
-        Assert.Equal(1_500, server.Hub.Tasks.Count);
+        Assert.Equal(1_500, _server.Hub.Tasks.Count);
     }
 
     [Fact]
     public async Task Append_Command_WritesTheSideEffect()
     {
         var running = RunAsync("", new StringWriter());
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", "append");
         Assert.Equal(CommandState.Succeeded, (await hub.NextOutcomeAsync()).State);
-        Assert.Equal(["c1 1"], await File.ReadAllLinesAsync(directory.File("effects")));
-        await sigterm.CancelAsync();
+        Assert.Equal(["c1 1"], await File.ReadAllLinesAsync(_directory.File("effects")));
+        await _sigterm.CancelAsync();
         Assert.Equal(0, await running.Within());
     }
 
@@ -67,13 +67,13 @@ public sealed class NodeProgramTests : IAsyncLifetime
     public async Task Command_BuiltIn_Answers(string type, string payload, string expected)
     {
         var running = RunAsync("", new StringWriter(), allowShell: true);
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", type, Struct.Parser.ParseJson(payload));
         var outcome = await hub.NextOutcomeAsync();
 
         Assert.Equal(CommandState.Succeeded, outcome.State);
         Assert.True(JsonNode.DeepEquals(JsonNode.Parse(expected), JsonNode.Parse(Google.Protobuf.JsonFormatter.Default.Format(outcome.Result))));
-        await sigterm.CancelAsync();
+        await _sigterm.CancelAsync();
         await running.Within();
     }
 
@@ -85,10 +85,10 @@ public sealed class NodeProgramTests : IAsyncLifetime
     public async Task Command_BuiltIn_ChecksItsPayload(string type, string payload, CommandState expected)
     {
         var running = RunAsync("", new StringWriter(), allowShell: true);
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Offer("c1", type, Struct.Parser.ParseJson(payload));
         Assert.Equal(expected, (await hub.NextOutcomeAsync()).State);
-        await sigterm.CancelAsync();
+        await _sigterm.CancelAsync();
         await running.Within();
     }
 
@@ -96,11 +96,11 @@ public sealed class NodeProgramTests : IAsyncLifetime
     public async Task Shell_NotAllowed_IsRejected()
     {
         var running = RunAsync("", new StringWriter());
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         Assert.DoesNotContain("shell", hub.Hello.CommandTypes);
         hub.Offer("c1", "shell");
         Assert.Equal(CommandState.Rejected, (await hub.NextOutcomeAsync()).State);
-        await sigterm.CancelAsync();
+        await _sigterm.CancelAsync();
         await running.Within();
     }
 
@@ -108,7 +108,7 @@ public sealed class NodeProgramTests : IAsyncLifetime
     public async Task Revoked_Node_EndsWithAnError()
     {
         var running = RunAsync("", new StringWriter());
-        var hub = await server.NextLinkAsync();
+        var hub = await _server.NextLinkAsync();
         hub.Send(new ConnectResponse { Goodbye = new Goodbye { Reason = GoodbyeReason.Revoked } });
         Assert.Equal(1, await running.Within());
     }
@@ -122,14 +122,14 @@ public sealed class NodeProgramTests : IAsyncLifetime
     {
         var options = new NodeOptions
         {
-            HubUrl = server.Address,
+            HubUrl = _server.Address,
             JoinToken = "hjoin_good",
-            StateDirectory = directory.File("state"),
+            StateDirectory = _directory.File("state"),
             AllowShell = allowShell,
-            SideEffectsFile = directory.File("effects"),
-            AckLogFile = directory.File("acks"),
+            SideEffectsFile = _directory.File("effects"),
+            AckLogFile = _directory.File("acks"),
             PublishTasks = publishTasks,
         };
-        return NodeProgram.RunAsync(options, new StringReader(lines), output, sigterm.Token);
+        return NodeProgram.RunAsync(options, new StringReader(lines), output, _sigterm.Token);
     }
 }

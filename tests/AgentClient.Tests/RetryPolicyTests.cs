@@ -8,7 +8,7 @@ public sealed class RetryPolicyTests
 {
     private const int Seed = 4711;
 
-    private readonly RetryPolicy policy = new(new Random(Seed));
+    private readonly RetryPolicy _policy = new(new Random(Seed));
 
     [Fact]
     public void BackOff_Attempts_LieInDoublingWindows()
@@ -41,7 +41,7 @@ public sealed class RetryPolicyTests
     [Fact]
     public void TakenOver_Repeated_DoublesTo15Minutes()
     {
-        var waits = Enumerable.Range(0, 7).Select(_ => policy.After(Goodbye(GoodbyeReason.TakenOver), TimeSpan.FromSeconds(1)).Wait.TotalSeconds);
+        var waits = Enumerable.Range(0, 7).Select(_ => _policy.After(Goodbye(GoodbyeReason.TakenOver), TimeSpan.FromSeconds(1)).Wait.TotalSeconds);
         Assert.Equal([30, 60, 120, 240, 480, 900, 900], waits);
     }
 
@@ -49,14 +49,14 @@ public sealed class RetryPolicyTests
     public void ClonedIdentity_WaitsAsLongAsTheHubSays()
     {
         var end = new LinkEnd.Dismissed(GoodbyeReason.ClonedIdentity, TimeSpan.FromMinutes(3), "");
-        Assert.Equal(TimeSpan.FromMinutes(3), policy.After(end, TimeSpan.Zero).Wait);
+        Assert.Equal(TimeSpan.FromMinutes(3), _policy.After(end, TimeSpan.Zero).Wait);
     }
 
     [Fact]
     public void RetryAfter_BeyondAllBounds_IsBounded()
     {
         var end = new LinkEnd.Dismissed(GoodbyeReason.Overloaded, TimeSpan.FromDays(300), "");
-        Assert.Equal(RetryPolicy.WaitMax, policy.After(end, TimeSpan.Zero).Wait);
+        Assert.Equal(RetryPolicy.WaitMax, _policy.After(end, TimeSpan.Zero).Wait);
     }
 
     [Theory]
@@ -66,14 +66,14 @@ public sealed class RetryPolicyTests
     [InlineData(GoodbyeReason.ProtocolError, false)]
     [InlineData(GoodbyeReason.ClonedIdentity, false)]
     public void Goodbye_Reason_StopsOnlyForRevokedAndDeleted(GoodbyeReason reason, bool stops) =>
-        Assert.Equal(stops, policy.After(Goodbye(reason), TimeSpan.Zero).IsStop);
+        Assert.Equal(stops, _policy.After(Goodbye(reason), TimeSpan.Zero).IsStop);
 
     [Fact]
     public void Unauthenticated_ForEver_WaitsAtMost15MinutesPerWindow()
     {
         for (var attempt = 0; attempt < 40; attempt++)
         {
-            var decision = policy.After(new LinkEnd.Failed(StatusCode.Unauthenticated, ""), TimeSpan.Zero);
+            var decision = _policy.After(new LinkEnd.Failed(StatusCode.Unauthenticated, ""), TimeSpan.Zero);
             Assert.True(decision.ClaimFirst);
             Assert.InRange(decision.Wait, TimeSpan.Zero, RetryPolicy.WaitMax);
         }
@@ -82,8 +82,8 @@ public sealed class RetryPolicyTests
     [Fact]
     public void JournalReplaced_Twice_DoesNotDialInATightLoop()
     {
-        Assert.Equal(TimeSpan.Zero, policy.After(new LinkEnd.JournalReplaced(), TimeSpan.Zero).Wait);
-        Assert.True(policy.After(new LinkEnd.JournalReplaced(), TimeSpan.Zero).Wait > TimeSpan.Zero);
+        Assert.Equal(TimeSpan.Zero, _policy.After(new LinkEnd.JournalReplaced(), TimeSpan.Zero).Wait);
+        Assert.True(_policy.After(new LinkEnd.JournalReplaced(), TimeSpan.Zero).Wait > TimeSpan.Zero);
     }
 
     private static LinkEnd.Dismissed Goodbye(GoodbyeReason reason) => new(reason, TimeSpan.Zero, "");

@@ -6,15 +6,15 @@ namespace Hub.AgentClient.Tests;
 /// <summary>The Hub's side of the protocol in memory: positions, records, chat and commands as its database would hold them.</summary>
 internal sealed class ScriptedHub
 {
-    private readonly Dictionary<Lane, long> stored = [];
-    private readonly List<Delta> snapshotRecords = [];
-    private SnapshotBegin? snapshot;
-    private string journalId = "";
-    private long journalEpoch;
+    private readonly Dictionary<Lane, long> _stored = [];
+    private readonly List<Delta> _snapshotRecords = [];
+    private SnapshotBegin? _snapshot;
+    private string _journalId = "";
+    private long _journalEpoch;
 
     public long Epoch { get; set; }
 
-    public string JournalId => journalId;
+    public string JournalId => _journalId;
 
     public Settings Settings { get; } = new() { HeartbeatInterval = Duration.FromTimeSpan(TimeSpan.FromSeconds(25)) };
 
@@ -36,15 +36,15 @@ internal sealed class ScriptedHub
     /// <summary>Sequence numbers of the data lane that are refused for good.</summary>
     public HashSet<long> RejectedDataSeqs { get; } = [];
 
-    public long Stored(Lane lane) => stored.GetValueOrDefault(lane);
+    public long Stored(Lane lane) => _stored.GetValueOrDefault(lane);
 
     /// <summary>Forgets the last numbers of a lane, as a database restored from an older copy does.</summary>
-    public void Rewind(Lane lane, long seq) => stored[lane] = seq;
+    public void Rewind(Lane lane, long seq) => _stored[lane] = seq;
 
     public void Forget()
     {
-        journalId = "";
-        stored.Clear();
+        _journalId = "";
+        _stored.Clear();
         Tasks.Clear();
         Epoch = 0;
     }
@@ -52,13 +52,13 @@ internal sealed class ScriptedHub
     public ConnectResponse Welcome(Hello hello)
     {
         var welcome = new Welcome { LinkId = $"link-{++Epoch}", Epoch = Epoch, Protocol = 1, Settings = Settings, HostId = "host-1", ChatDownSeq = hello.ChatDownSeq };
-        var isNew = hello.JournalId != journalId;
-        var isOld = !isNew && hello.JournalEpoch < journalEpoch;
+        var isNew = hello.JournalId != _journalId;
+        var isOld = !isNew && hello.JournalEpoch < _journalEpoch;
         if (isNew)
         {
-            journalId = hello.JournalId;
-            journalEpoch = 0;
-            stored.Clear();
+            _journalId = hello.JournalId;
+            _journalEpoch = 0;
+            _stored.Clear();
         }
 
         foreach (var position in hello.Upstream)
@@ -86,7 +86,7 @@ internal sealed class ScriptedHub
 
         if (welcome.Lanes.All(lane => lane.Reason is not SnapshotReason.JournalRewound))
         {
-            journalEpoch = Epoch;
+            _journalEpoch = Epoch;
         }
 
         welcome.Commands.Add(hello.Running.Select(held => Word(held.CommandId, held.Attempt)));
@@ -126,7 +126,7 @@ internal sealed class ScriptedHub
                 Apply(entry, ack);
             }
 
-            stored[batch.Lane] = batch.LastSeq;
+            _stored[batch.Lane] = batch.LastSeq;
         }
 
         ack.Seq = Stored(batch.Lane);
@@ -144,19 +144,19 @@ internal sealed class ScriptedHub
                 Tasks.Remove(entry.Delta.RecordId);
                 break;
             case Entry.BodyOneofCase.Delta:
-                Tasks[entry.Delta.RecordId] = (entry.Delta, journalId, entry.Seq);
+                Tasks[entry.Delta.RecordId] = (entry.Delta, _journalId, entry.Seq);
                 break;
             case Entry.BodyOneofCase.Chat:
                 ChatUp.Add(entry.Chat);
                 break;
             case Entry.BodyOneofCase.SnapshotBegin:
-                snapshot = entry.SnapshotBegin;
-                snapshotRecords.Clear();
+                _snapshot = entry.SnapshotBegin;
+                _snapshotRecords.Clear();
                 break;
-            case Entry.BodyOneofCase.SnapshotPart when entry.SnapshotPart.SnapshotId == snapshot?.SnapshotId:
-                snapshotRecords.AddRange(entry.SnapshotPart.Records);
+            case Entry.BodyOneofCase.SnapshotPart when entry.SnapshotPart.SnapshotId == _snapshot?.SnapshotId:
+                _snapshotRecords.AddRange(entry.SnapshotPart.Records);
                 break;
-            case Entry.BodyOneofCase.SnapshotEnd when entry.SnapshotEnd.SnapshotId == snapshot?.SnapshotId:
+            case Entry.BodyOneofCase.SnapshotEnd when entry.SnapshotEnd.SnapshotId == _snapshot?.SnapshotId:
                 CompleteSnapshot();
                 break;
             default:
@@ -172,24 +172,24 @@ internal sealed class ScriptedHub
 
     private void CompleteSnapshot()
     {
-        var mentioned = snapshotRecords.Select(record => record.RecordId).ToHashSet();
+        var mentioned = _snapshotRecords.Select(record => record.RecordId).ToHashSet();
         foreach (var (id, (_, journal, seq)) in Tasks.ToArray())
         {
-            if (!mentioned.Contains(id) && (journal != journalId || seq <= snapshot!.BaseSeq))
+            if (!mentioned.Contains(id) && (journal != _journalId || seq <= _snapshot!.BaseSeq))
             {
                 Tasks.Remove(id);
             }
         }
 
-        foreach (var record in snapshotRecords)
+        foreach (var record in _snapshotRecords)
         {
-            if (!Tasks.TryGetValue(record.RecordId, out var known) || known.Seq <= snapshot!.BaseSeq || known.JournalId != journalId)
+            if (!Tasks.TryGetValue(record.RecordId, out var known) || known.Seq <= _snapshot!.BaseSeq || known.JournalId != _journalId)
             {
-                Tasks[record.RecordId] = (record, journalId, 0);
+                Tasks[record.RecordId] = (record, _journalId, 0);
             }
         }
 
-        snapshot = null;
+        _snapshot = null;
         SnapshotsCompleted++;
     }
 

@@ -15,10 +15,10 @@ namespace Hub.AgentClient.Tests;
 /// <summary>A scripted Hub behind a real server on a free port. Tests take each link as it comes and speak on it.</summary>
 internal sealed class ScriptedServer : IAsyncDisposable
 {
-    private readonly WebApplication app;
-    private readonly Channel<ScriptedLink> links = Channel.CreateBounded<ScriptedLink>(100);
-    private readonly Channel<PutCommandResultRequest> results = Channel.CreateBounded<PutCommandResultRequest>(100);
-    private int claims;
+    private readonly WebApplication _app;
+    private readonly Channel<ScriptedLink> _links = Channel.CreateBounded<ScriptedLink>(100);
+    private readonly Channel<PutCommandResultRequest> _results = Channel.CreateBounded<PutCommandResultRequest>(100);
+    private int _claims;
 
     private ScriptedServer()
     {
@@ -27,13 +27,13 @@ internal sealed class ScriptedServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel => kestrel.Listen(IPAddress.Loopback, 0, listener => listener.Protocols = HttpProtocols.Http2));
         builder.Services.AddGrpc();
         builder.Services.AddSingleton(this);
-        app = builder.Build();
-        app.MapGrpcService<LinkServiceImpl>();
-        app.MapGrpcService<HostServiceImpl>();
-        app.MapGrpcService<CommandServiceImpl>();
+        _app = builder.Build();
+        _app.MapGrpcService<LinkServiceImpl>();
+        _app.MapGrpcService<HostServiceImpl>();
+        _app.MapGrpcService<CommandServiceImpl>();
     }
 
-    public Uri Address => new(app.Urls.Single());
+    public Uri Address => new(_app.Urls.Single());
 
     public ScriptedHub Hub { get; } = new();
 
@@ -42,26 +42,26 @@ internal sealed class ScriptedServer : IAsyncDisposable
     /// <summary>Fails the next claims with this status.</summary>
     public ConcurrentQueue<StatusCode> ClaimFailures { get; } = new();
 
-    public int Claims => Volatile.Read(ref claims);
+    public int Claims => Volatile.Read(ref _claims);
 
     public static async Task<ScriptedServer> StartAsync()
     {
         var server = new ScriptedServer();
-        await server.app.StartAsync();
+        await server._app.StartAsync();
         return server;
     }
 
     /// <summary>The next link a node opens, after its Welcome.</summary>
-    public Task<ScriptedLink> NextLinkAsync() => links.Reader.ReadAsync().AsTask().Within();
+    public Task<ScriptedLink> NextLinkAsync() => _links.Reader.ReadAsync().AsTask().Within();
 
     /// <summary>The next result a node uploads.</summary>
-    public Task<PutCommandResultRequest> NextResultAsync() => results.Reader.ReadAsync().AsTask().Within();
+    public Task<PutCommandResultRequest> NextResultAsync() => _results.Reader.ReadAsync().AsTask().Within();
 
     public async ValueTask DisposeAsync()
     {
-        links.Writer.Complete();
-        await app.StopAsync(new CancellationToken(canceled: true));
-        await app.DisposeAsync();
+        _links.Writer.Complete();
+        await _app.StopAsync(new CancellationToken(canceled: true));
+        await _app.DisposeAsync();
     }
 
     private void Authenticate(ServerCallContext context)
@@ -85,7 +85,7 @@ internal sealed class ScriptedServer : IAsyncDisposable
                 link.Send(server.Hub.Welcome(link.Hello));
             }
 
-            await server.links.Writer.WriteAsync(link);
+            await server._links.Writer.WriteAsync(link);
             await link.RunAsync(requestStream, responseStream, context.CancellationToken);
         }
     }
@@ -104,7 +104,7 @@ internal sealed class ScriptedServer : IAsyncDisposable
                 throw new RpcException(new Status(StatusCode.Unauthenticated, "The join token is not valid."));
             }
 
-            var token = $"hcred_{Interlocked.Increment(ref server.claims)}";
+            var token = $"hcred_{Interlocked.Increment(ref server._claims)}";
             server.ValidCredentials[$"Bearer {token}"] = true;
             return Task.FromResult(new ClaimHostResponse { Host = new Contracts.V1.Host { Id = "host-1" }, Credential = new IssuedCredential { Token = token } });
         }
@@ -115,7 +115,7 @@ internal sealed class ScriptedServer : IAsyncDisposable
         public override Task<PutCommandResultResponse> PutCommandResult(PutCommandResultRequest request, ServerCallContext context)
         {
             server.Authenticate(context);
-            Assert.True(server.results.Writer.TryWrite(request));
+            Assert.True(server._results.Writer.TryWrite(request));
             return Task.FromResult(new PutCommandResultResponse());
         }
     }
@@ -124,32 +124,32 @@ internal sealed class ScriptedServer : IAsyncDisposable
 /// <summary>The Hub's end of one link.</summary>
 internal sealed class ScriptedLink(ScriptedHub hub, Hello hello)
 {
-    private readonly Channel<ConnectResponse> outgoing = Channel.CreateBounded<ConnectResponse>(1_000);
-    private readonly Channel<ConnectRequest> incoming = Channel.CreateBounded<ConnectRequest>(10_000);
-    private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly Channel<ConnectResponse> _outgoing = Channel.CreateBounded<ConnectResponse>(1_000);
+    private readonly Channel<ConnectRequest> _incoming = Channel.CreateBounded<ConnectRequest>(10_000);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Hello Hello => hello;
 
     /// <summary>Ends when the node has left the link.</summary>
-    public Task Ended => ended.Task;
+    public Task Ended => _ended.Task;
 
     /// <summary>Whether entries are answered.</summary>
     public bool Answers { get; set; } = true;
 
-    public void Send(ConnectResponse frame) => Assert.True(outgoing.Writer.TryWrite(frame));
+    public void Send(ConnectResponse frame) => Assert.True(_outgoing.Writer.TryWrite(frame));
 
     public void Offer(string commandId, string type, Struct? payload = null) =>
         Send(new ConnectResponse { Offer = new CommandOffer { CommandId = commandId, Attempt = 1, Type = type, Payload = payload ?? new Struct() } });
 
     /// <summary>Ends the call without a word.</summary>
-    public void Break() => outgoing.Writer.Complete();
+    public void Break() => _outgoing.Writer.Complete();
 
     /// <summary>The next frame of the node that fits.</summary>
     public async Task<ConnectRequest> NextAsync(Func<ConnectRequest, bool> fits)
     {
         while (true)
         {
-            var frame = await incoming.Reader.ReadAsync().AsTask().Within();
+            var frame = await _incoming.Reader.ReadAsync().AsTask().Within();
             if (fits(frame))
             {
                 return frame;
@@ -177,7 +177,7 @@ internal sealed class ScriptedLink(ScriptedHub hub, Hello hello)
         await Task.WhenAny(reading, writing);
         await closing.CancelAsync();
         await Task.WhenAll(reading, writing);
-        ended.TrySetResult();
+        _ended.TrySetResult();
     }
 
     private async Task ReadAsync(IAsyncStreamReader<ConnectRequest> requests, CancellationToken closing)
@@ -193,12 +193,12 @@ internal sealed class ScriptedLink(ScriptedHub hub, Hello hello)
                     {
                         foreach (var answer in hub.Receive(frame))
                         {
-                            outgoing.Writer.TryWrite(answer);
+                            _outgoing.Writer.TryWrite(answer);
                         }
                     }
                 }
 
-                incoming.Writer.TryWrite(frame);
+                _incoming.Writer.TryWrite(frame);
             }
         }
         catch (Exception error) when (error is OperationCanceledException or IOException or RpcException)
@@ -211,7 +211,7 @@ internal sealed class ScriptedLink(ScriptedHub hub, Hello hello)
     {
         try
         {
-            await foreach (var frame in outgoing.Reader.ReadAllAsync(closing))
+            await foreach (var frame in _outgoing.Reader.ReadAllAsync(closing))
             {
                 await responses.WriteAsync(frame, closing);
             }

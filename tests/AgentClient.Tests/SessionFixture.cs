@@ -6,12 +6,12 @@ namespace Hub.AgentClient.Tests;
 /// <summary>A session on a journal in a directory of its own, and the scripted Hub it talks to.</summary>
 internal sealed class SessionFixture : IDisposable
 {
-    private readonly string directory = Directory.CreateTempSubdirectory("hub-session-").FullName;
-    private readonly bool hasSource;
+    private readonly string _directory = Directory.CreateTempSubdirectory("hub-session-").FullName;
+    private readonly bool _hasSource;
 
     public SessionFixture(bool hasSource = false)
     {
-        this.hasSource = hasSource;
+        _hasSource = hasSource;
         (Journal, Session) = Open();
     }
 
@@ -27,7 +27,7 @@ internal sealed class SessionFixture : IDisposable
 
     public Hello? LastHello { get; private set; }
 
-    private string File => Path.Combine(directory, "journal.db");
+    private string File => Path.Combine(_directory, "journal.db");
 
     /// <summary>Opens a link and lets both sides say everything.</summary>
     public void Connect()
@@ -120,7 +120,7 @@ internal sealed class SessionFixture : IDisposable
     public void Dispose()
     {
         Journal.Dispose();
-        Directory.Delete(directory, recursive: true);
+        Directory.Delete(_directory, recursive: true);
     }
 
     public static HostTask Task(string id, string title = "a task") => new() { Id = id, Title = title, Status = "todo" };
@@ -128,7 +128,7 @@ internal sealed class SessionFixture : IDisposable
     private (Journal Journal, NodeSession Session) Open()
     {
         var journal = Journal.Open(File);
-        var options = new NodeSessionOptions { CommandTypes = ["echo", "sleep"], HasSource = hasSource };
+        var options = new NodeSessionOptions { CommandTypes = ["echo", "sleep"], HasSource = _hasSource };
         return (journal, new NodeSession(journal, options, Time, new Random(1)));
     }
 }

@@ -32,18 +32,18 @@ public sealed class SimulationTests
 
     private sealed class RandomLife : IDisposable
     {
-        private readonly SessionFixture node = new();
-        private readonly Random random;
-        private readonly Dictionary<string, string?> expected = [];
-        private readonly List<string> sentChat = [];
-        private readonly List<string> handledChat = [];
-        private readonly List<StartedCommand> running = [];
-        private int names;
+        private readonly SessionFixture _node = new();
+        private readonly Random _random;
+        private readonly Dictionary<string, string?> _expected = [];
+        private readonly List<string> _sentChat = [];
+        private readonly List<string> _handledChat = [];
+        private readonly List<StartedCommand> _running = [];
+        private int _names;
 
         public RandomLife(int seed)
         {
-            random = new Random(seed);
-            node.Hub.Settings.WindowBatches = 3;
+            _random = new Random(seed);
+            _node.Hub.Settings.WindowBatches = 3;
         }
 
         public Dictionary<CommandKey, int> Starts { get; } = [];
@@ -52,7 +52,7 @@ public sealed class SimulationTests
 
         public void Step()
         {
-            switch (random.Next(12))
+            switch (_random.Next(12))
             {
                 case 0 or 1 or 2:
                     Publish();
@@ -64,7 +64,7 @@ public sealed class SimulationTests
                     Chat();
                     break;
                 case 5 or 6:
-                    node.Handshake();
+                    _node.Handshake();
                     break;
                 case 7 or 8:
                     PumpUnreliably();
@@ -84,57 +84,57 @@ public sealed class SimulationTests
         /// <summary>A link that stays up.</summary>
         public void Settle()
         {
-            node.Connect();
-            if (node.Hub.ChatDown.Count > node.Journal.ChatDownSeq)
+            _node.Connect();
+            if (_node.Hub.ChatDown.Count > _node.Journal.ChatDownSeq)
             {
-                node.Deliver(node.Hub.ChatBatch(node.Journal.ChatDownSeq + 1, node.Hub.ChatDown.Count - (int)node.Journal.ChatDownSeq));
+                _node.Deliver(_node.Hub.ChatBatch(_node.Journal.ChatDownSeq + 1, _node.Hub.ChatDown.Count - (int)_node.Journal.ChatDownSeq));
             }
 
-            node.Pump();
+            _node.Pump();
             HandleChat();
-            var there = node.Hub.Tasks.ToDictionary(task => task.Key, task => (string?)task.Value.Delta.Task.Title);
-            var here = expected.Where(task => task.Value is not null).ToDictionary();
+            var there = _node.Hub.Tasks.ToDictionary(task => task.Key, task => (string?)task.Value.Delta.Task.Title);
+            var here = _expected.Where(task => task.Value is not null).ToDictionary();
             Disagreement =
                 !here.OrderBy(task => task.Key).SequenceEqual(there.OrderBy(task => task.Key)) ? $"{here.Count} tasks here, {there.Count} there"
-                : !node.Session.IsAckedUpTo(node.Session.OutboxMark()) ? "the outbox is not empty"
-                : !sentChat.SequenceEqual(node.Hub.ChatUp.Select(message => message.Id)) ? "chat from the node differs"
-                : !handledChat.Distinct().SequenceEqual(node.Hub.ChatDown.Select(message => message.Id)) ? "chat to the node differs"
+                : !_node.Session.IsAckedUpTo(_node.Session.OutboxMark()) ? "the outbox is not empty"
+                : !_sentChat.SequenceEqual(_node.Hub.ChatUp.Select(message => message.Id)) ? "chat from the node differs"
+                : !_handledChat.Distinct().SequenceEqual(_node.Hub.ChatDown.Select(message => message.Id)) ? "chat to the node differs"
                 : null;
         }
 
-        public void Dispose() => node.Dispose();
+        public void Dispose() => _node.Dispose();
 
         private void Publish()
         {
-            var id = $"t{random.Next(20)}";
-            expected[id] = $"title {++names}";
-            node.Publish(id, expected[id]!);
+            var id = $"t{_random.Next(20)}";
+            _expected[id] = $"title {++_names}";
+            _node.Publish(id, _expected[id]!);
         }
 
         private void Delete()
         {
-            var id = $"t{random.Next(20)}";
-            expected[id] = null;
-            node.Session.DeleteTask(id);
+            var id = $"t{_random.Next(20)}";
+            _expected[id] = null;
+            _node.Session.DeleteTask(id);
         }
 
         private void Chat()
         {
-            sentChat.Add($"up{++names}");
-            node.Session.SendChat(new ChatMessage { Id = sentChat[^1] });
+            _sentChat.Add($"up{++_names}");
+            _node.Session.SendChat(new ChatMessage { Id = _sentChat[^1] });
         }
 
         private void ChatFromPeople()
         {
-            node.Hub.ChatDown.Add(new ChatMessage { Id = $"down{++names}" });
-            if (node.Session.State is SessionState.Online)
+            _node.Hub.ChatDown.Add(new ChatMessage { Id = $"down{++_names}" });
+            if (_node.Session.State is SessionState.Online)
             {
                 // From anywhere: in order, repeated, or beyond a gap.
-                var first = random.Next(1, node.Hub.ChatDown.Count + 1);
-                node.Deliver(node.Hub.ChatBatch(first, node.Hub.ChatDown.Count - first + 1));
+                var first = _random.Next(1, _node.Hub.ChatDown.Count + 1);
+                _node.Deliver(_node.Hub.ChatBatch(first, _node.Hub.ChatDown.Count - first + 1));
             }
 
-            if (random.Next(2) == 0)
+            if (_random.Next(2) == 0)
             {
                 HandleChat();
             }
@@ -142,25 +142,25 @@ public sealed class SimulationTests
 
         private void HandleChat()
         {
-            while (node.Session.PeekChat() is { } next)
+            while (_node.Session.PeekChat() is { } next)
             {
-                handledChat.Add(next.Message.Id);
-                node.Session.ChatHandled(next.Seq);
+                _handledChat.Add(next.Message.Id);
+                _node.Session.ChatHandled(next.Seq);
             }
         }
 
         // Frames may get lost or come twice; a lost last frame is noticed by the next link.
         private void PumpUnreliably()
         {
-            for (var frames = random.Next(8); frames > 0 && node.Session.TryTake(out var frame); frames--)
+            for (var frames = _random.Next(8); frames > 0 && _node.Session.TryTake(out var frame); frames--)
             {
-                for (var copies = random.Next(3); copies > 0; copies--)
+                for (var copies = _random.Next(3); copies > 0; copies--)
                 {
-                    foreach (var answer in node.Hub.Receive(frame))
+                    foreach (var answer in _node.Hub.Receive(frame))
                     {
-                        for (var answers = random.Next(3); answers > 0; answers--)
+                        for (var answers = _random.Next(3); answers > 0; answers--)
                         {
-                            node.Deliver(answer);
+                            _node.Deliver(answer);
                         }
                     }
                 }
@@ -169,28 +169,28 @@ public sealed class SimulationTests
 
         private void WorkOnCommands()
         {
-            if (node.Session.State is SessionState.Online)
+            if (_node.Session.State is SessionState.Online)
             {
-                node.Offer($"c{random.Next(30)}");
+                _node.Offer($"c{_random.Next(30)}");
             }
 
-            if (node.Session.TryTakeStart(out var started))
+            if (_node.Session.TryTakeStart(out var started))
             {
                 Starts[started.Key] = Starts.GetValueOrDefault(started.Key) + 1;
-                running.Add(started);
+                _running.Add(started);
             }
 
-            if (running.Count > 0 && random.Next(2) == 0)
+            if (_running.Count > 0 && _random.Next(2) == 0)
             {
-                node.Session.Complete(running[0].Key, CommandState.Succeeded, Value.ForBool(true), null);
-                running.RemoveAt(0);
+                _node.Session.Complete(_running[0].Key, CommandState.Succeeded, Value.ForBool(true), null);
+                _running.RemoveAt(0);
             }
         }
 
         private void Crash()
         {
-            running.Clear();
-            node.Restart();
+            _running.Clear();
+            _node.Restart();
         }
     }
 }

@@ -5,64 +5,64 @@ namespace Hub.AgentClient.Tests;
 
 public sealed class SourceTests : IDisposable
 {
-    private readonly SessionFixture node = new(hasSource: true);
+    private readonly SessionFixture _node = new(hasSource: true);
 
-    public void Dispose() => node.Dispose();
+    public void Dispose() => _node.Dispose();
 
     [Fact]
     public void JournalNew_WithSource_SendsWhatTheSourceSays()
     {
-        node.Hub.Tasks["gone"] = (new Delta { RecordId = "gone" }, "another journal", 5);
-        node.Connect();
+        _node.Hub.Tasks["gone"] = (new Delta { RecordId = "gone" }, "another journal", 5);
+        _node.Connect();
         Read("t1", "t2");
-        node.Pump();
+        _node.Pump();
 
-        Assert.Equal(["t1", "t2"], node.Hub.Tasks.Keys.Order());
-        Assert.Equal(1, node.Hub.SnapshotsCompleted);
+        Assert.Equal(["t1", "t2"], _node.Hub.Tasks.Keys.Order());
+        Assert.Equal(1, _node.Hub.SnapshotsCompleted);
     }
 
     [Fact]
     public void Source_ChangeWhileReading_WinsOverTheSource()
     {
-        node.Connect();
-        node.Session.BeginSource(Collection.Tasks);
-        node.Session.AddSourced(Collection.Tasks, [SessionFixture.Task("t1", "read"), SessionFixture.Task("t2")]);
-        node.Publish("t1", "changed");
-        node.Session.DeleteTask("t2");
-        node.Session.DeleteTask("t3");
-        node.Session.AddSourced(Collection.Tasks, [SessionFixture.Task("t3")]);
-        node.Session.CommitSource(Collection.Tasks);
-        node.Pump();
+        _node.Connect();
+        _node.Session.BeginSource(Collection.Tasks);
+        _node.Session.AddSourced(Collection.Tasks, [SessionFixture.Task("t1", "read"), SessionFixture.Task("t2")]);
+        _node.Publish("t1", "changed");
+        _node.Session.DeleteTask("t2");
+        _node.Session.DeleteTask("t3");
+        _node.Session.AddSourced(Collection.Tasks, [SessionFixture.Task("t3")]);
+        _node.Session.CommitSource(Collection.Tasks);
+        _node.Pump();
 
-        Assert.Equal("changed", Assert.Single(node.Hub.Tasks).Value.Delta.Task.Title);
+        Assert.Equal("changed", Assert.Single(_node.Hub.Tasks).Value.Delta.Task.Title);
     }
 
     [Fact]
     public void Source_UnchangedRecord_KeepsItsVersion()
     {
-        node.Publish("t1");
-        node.Connect();
-        var version = node.Hub.Tasks["t1"].Delta.Version;
+        _node.Publish("t1");
+        _node.Connect();
+        var version = _node.Hub.Tasks["t1"].Delta.Version;
         Read("t1");
-        node.Pump();
-        Assert.Equal(version, node.Hub.Tasks["t1"].Delta.Version);
+        _node.Pump();
+        Assert.Equal(version, _node.Hub.Tasks["t1"].Delta.Version);
     }
 
     [Fact]
     public void Source_Aborted_IsAskedForAgainByTheNextLink()
     {
-        node.Connect();
-        node.Session.BeginSource(Collection.Tasks);
-        node.Session.AbortSource(Collection.Tasks);
-        node.Restart();
-        node.Connect();
-        Assert.Equal(2, node.EventsOf<SessionEvent.SourceWanted>().Count());
+        _node.Connect();
+        _node.Session.BeginSource(Collection.Tasks);
+        _node.Session.AbortSource(Collection.Tasks);
+        _node.Restart();
+        _node.Connect();
+        Assert.Equal(2, _node.EventsOf<SessionEvent.SourceWanted>().Count());
     }
 
     private void Read(params string[] ids)
     {
-        node.Session.BeginSource(Collection.Tasks);
-        node.Session.AddSourced(Collection.Tasks, [.. ids.Select(id => SessionFixture.Task(id))]);
-        node.Session.CommitSource(Collection.Tasks);
+        _node.Session.BeginSource(Collection.Tasks);
+        _node.Session.AddSourced(Collection.Tasks, [.. ids.Select(id => SessionFixture.Task(id))]);
+        _node.Session.CommitSource(Collection.Tasks);
     }
 }

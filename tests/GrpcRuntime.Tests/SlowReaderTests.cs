@@ -156,9 +156,10 @@ public sealed class SlowReaderTests(ITestOutputHelper output)
                     onSent(Payload.Length);
                 }
             }
-            catch (RpcException exception) when (exception.StatusCode == StatusCode.Cancelled)
+            catch (RpcException exception) when (exception.StatusCode is StatusCode.Cancelled or StatusCode.Unavailable)
             {
-                // The end of the test.
+                // The end of the test. HttpClient may send the DATA of an upload behind its own RST_STREAM when both come together; Kestrel
+                // then ends the connection, and the uploads that were not cancelled yet with it.
             }
         }
     }

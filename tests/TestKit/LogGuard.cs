@@ -12,16 +12,16 @@ public sealed class LogGuard : ILoggerFactory, ILoggerProvider
     // The latest entries; a chatty test keeps its memory.
     private const int EntriesMax = 10_000;
 
-    private readonly ConcurrentQueue<LogEntry> entries = new();
+    private readonly ConcurrentQueue<LogEntry> _entries = new();
 
-    private readonly ConcurrentQueue<LogEntry> unannounced = new();
+    private readonly ConcurrentQueue<LogEntry> _unannounced = new();
 
-    private readonly ConcurrentDictionary<string, bool> announced = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, bool> _announced = new(StringComparer.Ordinal);
 
-    public IReadOnlyCollection<LogEntry> Entries => entries;
+    public IReadOnlyCollection<LogEntry> Entries => _entries;
 
     /// <summary>Errors of this event name are part of the test.</summary>
-    public void Announce(string eventName) => announced[eventName] = true;
+    public void Announce(string eventName) => _announced[eventName] = true;
 
     public ILogger CreateLogger(string categoryName) => new GuardedLogger(this, categoryName);
 
@@ -29,23 +29,23 @@ public sealed class LogGuard : ILoggerFactory, ILoggerProvider
 
     public void Dispose()
     {
-        if (unannounced.TryPeek(out var entry))
+        if (_unannounced.TryPeek(out var entry))
         {
             throw new InvalidOperationException(
-                $"{unannounced.Count} unannounced errors were logged, first {entry.Category} {entry.EventName}: {entry.Message}", entry.Exception);
+                $"{_unannounced.Count} unannounced errors were logged, first {entry.Category} {entry.EventName}: {entry.Message}", entry.Exception);
         }
     }
 
     private void Record(LogEntry entry)
     {
-        entries.Enqueue(entry);
-        if (entries.Count > EntriesMax)
+        _entries.Enqueue(entry);
+        if (_entries.Count > EntriesMax)
         {
-            entries.TryDequeue(out _);
+            _entries.TryDequeue(out _);
         }
-        if (entry.Level >= LogLevel.Error && !announced.ContainsKey(entry.EventName))
+        if (entry.Level >= LogLevel.Error && !_announced.ContainsKey(entry.EventName))
         {
-            unannounced.Enqueue(entry);
+            _unannounced.Enqueue(entry);
         }
     }
 

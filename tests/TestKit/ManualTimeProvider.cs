@@ -3,15 +3,15 @@ namespace Hub.TestKit;
 /// <summary>Time that moves only when the test says so; due timers fire on the caller's thread, in the order they are due.</summary>
 public sealed class ManualTimeProvider(DateTimeOffset start) : TimeProvider
 {
-    private readonly Lock gate = new();
+    private readonly Lock _gate = new();
 
-    private readonly List<ManualTimer> timers = [];
+    private readonly List<ManualTimer> _timers = [];
 
-    private DateTimeOffset now = start;
+    private DateTimeOffset _now = start;
 
-    private TimeSpan elapsed;
+    private TimeSpan _elapsed;
 
-    private long created;
+    private long _created;
 
     public ManualTimeProvider()
         : this(new DateTimeOffset(2030, 1, 1, 0, 0, 0, TimeSpan.Zero))
@@ -22,17 +22,17 @@ public sealed class ManualTimeProvider(DateTimeOffset start) : TimeProvider
 
     public override DateTimeOffset GetUtcNow()
     {
-        lock (gate)
+        lock (_gate)
         {
-            return now;
+            return _now;
         }
     }
 
     public override long GetTimestamp()
     {
-        lock (gate)
+        lock (_gate)
         {
-            return elapsed.Ticks;
+            return _elapsed.Ticks;
         }
     }
 
@@ -48,9 +48,9 @@ public sealed class ManualTimeProvider(DateTimeOffset start) : TimeProvider
     {
         ArgumentOutOfRangeException.ThrowIfNegative(span.Ticks);
         TimeSpan end;
-        lock (gate)
+        lock (_gate)
         {
-            end = elapsed + span;
+            end = _elapsed + span;
         }
         while (TakeDue(end) is { } due)
         {
@@ -61,22 +61,22 @@ public sealed class ManualTimeProvider(DateTimeOffset start) : TimeProvider
     /// <summary>Sets the machine's clock, as an operator or NTP does; no time passes and no timer fires.</summary>
     public void SetClock(DateTimeOffset value)
     {
-        lock (gate)
+        lock (_gate)
         {
-            now = value;
+            _now = value;
         }
     }
 
     private ManualTimer? TakeDue(TimeSpan end)
     {
-        lock (gate)
+        lock (_gate)
         {
-            var due = timers.Where(t => t.Due <= end).OrderBy(t => t.Due).ThenBy(t => t.Order).FirstOrDefault();
+            var due = _timers.Where(t => t.Due <= end).OrderBy(t => t.Due).ThenBy(t => t.Order).FirstOrDefault();
             var until = due?.Due ?? end;
-            if (until > elapsed)
+            if (until > _elapsed)
             {
-                now += until - elapsed;
-                elapsed = until;
+                _now += until - _elapsed;
+                _elapsed = until;
             }
             due?.Rearm();
             return due;
@@ -85,7 +85,7 @@ public sealed class ManualTimeProvider(DateTimeOffset start) : TimeProvider
 
     private sealed class ManualTimer(ManualTimeProvider owner, TimerCallback callback, object? state) : ITimer
     {
-        private TimeSpan period;
+        private TimeSpan _period;
 
         public TimeSpan Due { get; private set; }
 
@@ -95,15 +95,15 @@ public sealed class ManualTimeProvider(DateTimeOffset start) : TimeProvider
 
         public bool Change(TimeSpan dueTime, TimeSpan period)
         {
-            lock (owner.gate)
+            lock (owner._gate)
             {
-                this.period = period;
-                owner.timers.Remove(this);
+                _period = period;
+                owner._timers.Remove(this);
                 if (dueTime != Timeout.InfiniteTimeSpan)
                 {
-                    Due = owner.elapsed + dueTime;
-                    Order = owner.created++;
-                    owner.timers.Add(this);
+                    Due = owner._elapsed + dueTime;
+                    Order = owner._created++;
+                    owner._timers.Add(this);
                 }
             }
             return true;
@@ -112,21 +112,21 @@ public sealed class ManualTimeProvider(DateTimeOffset start) : TimeProvider
         /// <summary>Runs under the owner's lock.</summary>
         public void Rearm()
         {
-            if (period > TimeSpan.Zero)
+            if (_period > TimeSpan.Zero)
             {
-                Due += period;
+                Due += _period;
             }
             else
             {
-                owner.timers.Remove(this);
+                owner._timers.Remove(this);
             }
         }
 
         public void Dispose()
         {
-            lock (owner.gate)
+            lock (owner._gate)
             {
-                owner.timers.Remove(this);
+                owner._timers.Remove(this);
             }
         }
 

@@ -17,30 +17,30 @@ public sealed class PostgresServer : IAsyncDisposable
     // Another process may take the free port between our look and the server's bind.
     private const int StartAttemptsMax = 5;
 
-    private static readonly Lazy<Task<PostgresServer>> shared = new(StartSharedAsync);
+    private static readonly Lazy<Task<PostgresServer>> Shared = new(StartSharedAsync);
 
-    private readonly string binaries;
+    private readonly string _binaries;
 
-    private readonly string directory;
+    private readonly string _directory;
 
     // Whom the server runs as, which may not be root; null = as we are.
-    private readonly string? user;
+    private readonly string? _user;
 
-    private int port;
+    private int _port;
 
-    private int databases;
+    private int _databases;
 
     private PostgresServer(string binaries, string directory, string? user)
     {
-        this.binaries = binaries;
-        this.directory = directory;
-        this.user = user;
+        _binaries = binaries;
+        _directory = directory;
+        _user = user;
     }
 
     /// <summary>The one of this test process, started at first use and stopped at process end. Tests that stop a server start their own.</summary>
-    public static Task<PostgresServer> SharedAsync() => shared.Value;
+    public static Task<PostgresServer> SharedAsync() => Shared.Value;
 
-    public string ConnectionString(string database) => $"Host=127.0.0.1;Port={port};Username=hub;Database={database};Include Error Detail=true";
+    public string ConnectionString(string database) => $"Host=127.0.0.1;Port={_port};Username=hub;Database={database};Include Error Detail=true";
 
     public static async Task<PostgresServer> StartNewAsync()
     {
@@ -66,7 +66,7 @@ public sealed class PostgresServer : IAsyncDisposable
             "initdb", "-D", server.Data, "-U", "hub", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions");
         for (var attempt = 1; ; attempt++)
         {
-            server.port = FreePort();
+            server._port = FreePort();
             try
             {
                 await server.StartAsync();
@@ -81,7 +81,7 @@ public sealed class PostgresServer : IAsyncDisposable
     /// <summary>A new empty database; returns its connection string.</summary>
     public async Task<string> CreateDatabaseAsync()
     {
-        var name = $"hub_{Interlocked.Increment(ref databases)}";
+        var name = $"hub_{Interlocked.Increment(ref _databases)}";
         await using var connection = new NpgsqlConnection(ConnectionString("postgres"));
         await connection.OpenAsync();
         await using var create = new NpgsqlCommand($"create database {name} template template0 strategy file_copy", connection);
@@ -91,8 +91,8 @@ public sealed class PostgresServer : IAsyncDisposable
 
     /// <summary>Starts again on the same port, after <see cref="KillAsync"/> or <see cref="StopAsync"/>.</summary>
     public Task StartAsync() => RunToolAsync(
-        "pg_ctl", "-D", Data, "-l", Path.Combine(directory, "server.log"), "-w", "-t", "30", "start", "-o",
-        $"-c listen_addresses=127.0.0.1 -c port={port} -k {directory} -c fsync=off -c full_page_writes=off -c synchronous_commit=on -c max_connections=200");
+        "pg_ctl", "-D", Data, "-l", Path.Combine(_directory, "server.log"), "-w", "-t", "30", "start", "-o",
+        $"-c listen_addresses=127.0.0.1 -c port={_port} -k {_directory} -c fsync=off -c full_page_writes=off -c synchronous_commit=on -c max_connections=200");
 
     /// <summary>Ends all sessions and shuts down in order.</summary>
     public Task StopAsync() => RunToolAsync("pg_ctl", "-D", Data, "-w", "-t", "30", "stop", "-m", "fast");
@@ -106,10 +106,10 @@ public sealed class PostgresServer : IAsyncDisposable
         {
             await KillAsync();
         }
-        Directory.Delete(directory, recursive: true);
+        Directory.Delete(_directory, recursive: true);
     }
 
-    private string Data => Path.Combine(directory, "data");
+    private string Data => Path.Combine(_directory, "data");
 
     private static async Task<PostgresServer> StartSharedAsync()
     {
@@ -127,10 +127,10 @@ public sealed class PostgresServer : IAsyncDisposable
 
     private Task RunToolAsync(string tool, params string[] arguments)
     {
-        var path = Path.Combine(binaries, tool);
-        return user is null
+        var path = Path.Combine(_binaries, tool);
+        return _user is null
             ? RunAsync(path, arguments)
-            : RunAsync("setpriv", ["--reuid", user, "--regid", user == "nobody" ? "nogroup" : user, "--clear-groups", "env", $"HOME={directory}", path, .. arguments]);
+            : RunAsync("setpriv", ["--reuid", _user, "--regid", _user == "nobody" ? "nogroup" : _user, "--clear-groups", "env", $"HOME={_directory}", path, .. arguments]);
     }
 
     private static async Task<bool> TryRunAsync(string program, string[] arguments) => (await RunProcessAsync(program, arguments)).ExitCode == 0;

@@ -32,14 +32,14 @@ public abstract class StoreFixture : IAsyncDisposable
 
 public sealed class SqliteStoreFixture : StoreFixture
 {
-    private readonly string directory = Directory.CreateTempSubdirectory("hub-sqlite-").FullName;
+    private readonly string _directory = Directory.CreateTempSubdirectory("hub-sqlite-").FullName;
 
-    private int databases;
+    private int _databases;
 
     internal override Task<StoreOptions> CreateDatabaseAsync() => Task.FromResult(new StoreOptions
     {
         Backend = StoreBackend.Sqlite,
-        SqlitePath = Path.Combine(directory, $"{Interlocked.Increment(ref databases)}.db"),
+        SqlitePath = Path.Combine(_directory, $"{Interlocked.Increment(ref _databases)}.db"),
     });
 
     internal override DbConnection Connect(StoreOptions options)
@@ -52,7 +52,7 @@ public sealed class SqliteStoreFixture : StoreFixture
 
     public override ValueTask DisposeAsync()
     {
-        Directory.Delete(directory, recursive: true);
+        Directory.Delete(_directory, recursive: true);
         return base.DisposeAsync();
     }
 }

@@ -6,21 +6,21 @@ namespace Hub.AgentClient.Internal;
 /// </summary>
 internal sealed class BackOff(TimeSpan first, TimeSpan max, Random random)
 {
-    private TimeSpan window;
-    private TimeSpan leftOver;
+    private TimeSpan _window;
+    private TimeSpan _leftOver;
 
     public TimeSpan Next()
     {
-        window = window == TimeSpan.Zero ? first : window * 2 < max ? window * 2 : max;
-        var draw = window * random.NextDouble();
-        var wait = leftOver + draw;
-        leftOver = window - draw;
+        _window = _window == TimeSpan.Zero ? first : _window * 2 < max ? _window * 2 : max;
+        var draw = _window * random.NextDouble();
+        var wait = _leftOver + draw;
+        _leftOver = _window - draw;
         return wait;
     }
 
     public void Reset()
     {
-        window = TimeSpan.Zero;
-        leftOver = TimeSpan.Zero;
+        _window = TimeSpan.Zero;
+        _leftOver = TimeSpan.Zero;
     }
 }

@@ -9,8 +9,8 @@ namespace Hub.AgentClient.Internal;
 internal sealed partial class CommandRunner(
     SharedSession session, IReadOnlyDictionary<string, Func<CommandContext, Task<JsonNode?>>> handlers, int concurrentMax, ILogger logger)
 {
-    private readonly Lock gate = new();
-    private readonly Dictionary<CommandKey, RunningAttempt> running = [];
+    private readonly Lock _gate = new();
+    private readonly Dictionary<CommandKey, RunningAttempt> _running = [];
 
     /// <summary>Starts what may start until <paramref name="stopping"/>; then cancels what runs and waits for it to end.</summary>
     public async Task RunAsync(CancellationToken stopping)
@@ -38,9 +38,9 @@ internal sealed partial class CommandRunner(
     public void Cancel(CommandKey key)
     {
         RunningAttempt? attempt;
-        lock (gate)
+        lock (_gate)
         {
-            running.TryGetValue(key, out attempt);
+            _running.TryGetValue(key, out attempt);
         }
 
         attempt?.Cancel();
@@ -49,15 +49,15 @@ internal sealed partial class CommandRunner(
     private bool TryStart(CancellationToken stopping)
     {
         // One step for Cancel: an attempt the session calls running is found here. The session's lock never takes this one.
-        lock (gate)
+        lock (_gate)
         {
-            if (running.Count >= concurrentMax || session.Read(target => target.TryTakeStart(out var next) ? next : null) is not { } started)
+            if (_running.Count >= concurrentMax || session.Read(target => target.TryTakeStart(out var next) ? next : null) is not { } started)
             {
                 return false;
             }
 
             var attempt = new RunningAttempt(stopping);
-            running.Add(started.Key, attempt);
+            _running.Add(started.Key, attempt);
             attempt.Ending = Task.Run(() => RunAsync(started, attempt), CancellationToken.None);
             return true;
         }
@@ -77,9 +77,9 @@ internal sealed partial class CommandRunner(
             LogNotJournaled(failure, started.Key);
         }
 
-        lock (gate)
+        lock (_gate)
         {
-            running.Remove(started.Key);
+            _running.Remove(started.Key);
         }
 
         attempt.Dispose();
@@ -119,9 +119,9 @@ internal sealed partial class CommandRunner(
 
     private Task[] Tasks()
     {
-        lock (gate)
+        lock (_gate)
         {
-            return [.. running.Values.Select(attempt => attempt.Ending)];
+            return [.. _running.Values.Select(attempt => attempt.Ending)];
         }
     }
 
@@ -133,21 +133,21 @@ internal sealed partial class CommandRunner(
 
     private sealed class RunningAttempt(CancellationToken stopping) : IDisposable
     {
-        private readonly CancellationTokenSource source = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        private volatile bool cancelAsked;
+        private readonly CancellationTokenSource _source = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+        private volatile bool _cancelAsked;
 
-        public CancellationToken Token => source.Token;
+        public CancellationToken Token => _source.Token;
 
-        public bool IsCancelAsked => cancelAsked;
+        public bool IsCancelAsked => _cancelAsked;
 
         public Task Ending { get; set; } = Task.CompletedTask;
 
         public void Cancel()
         {
-            cancelAsked = true;
+            _cancelAsked = true;
             try
             {
-                source.Cancel();
+                _source.Cancel();
             }
             catch (ObjectDisposedException)
             {
@@ -155,6 +155,6 @@ internal sealed partial class CommandRunner(
             }
         }
 
-        public void Dispose() => source.Dispose();
+        public void Dispose() => _source.Dispose();
     }
 }

@@ -19,10 +19,10 @@ internal sealed partial class Connector(
     private static readonly TimeSpan ClaimTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan RefusalLogInterval = TimeSpan.FromHours(1);
 
-    private readonly ILogger logger = options.LoggerFactory.CreateLogger<HubLink>();
-    private readonly TimeProvider time = options.TimeProvider;
-    private readonly RetryPolicy policy = new(random);
-    private long? refusalLoggedAt;
+    private readonly ILogger _logger = options.LoggerFactory.CreateLogger<HubLink>();
+    private readonly TimeProvider _time = options.TimeProvider;
+    private readonly RetryPolicy _policy = new(random);
+    private long? _refusalLoggedAt;
 
     /// <summary>Runs until the host is revoked or deleted, or the node leaves. Returns why.</summary>
     public async Task<string> RunAsync(CancellationToken leaving, CancellationToken stopping)
@@ -38,7 +38,7 @@ internal sealed partial class Connector(
                 return "the node was shut down";
             }
 
-            var decision = policy.After(end, online);
+            var decision = _policy.After(end, online);
             if (decision.IsStop)
             {
                 LogStopped(end);
@@ -48,8 +48,8 @@ internal sealed partial class Connector(
             // After a claim the credential has its turn again: whichever the Hub comes to accept first, the node finds it.
             claim = decision.ClaimFirst && options.JoinToken is not null && !claim;
             LogEnd(end, decision.Wait);
-            var waiting = Task.Delay(decision.Wait, time, leaving);
-            report(new LinkState(LinkPhase.Waiting, end.ToString()!, time.GetUtcNow() + decision.Wait));
+            var waiting = Task.Delay(decision.Wait, _time, leaving);
+            report(new LinkState(LinkPhase.Waiting, end.ToString()!, _time.GetUtcNow() + decision.Wait));
             await waiting.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (leaving.IsCancellationRequested)
             {
@@ -61,7 +61,7 @@ internal sealed partial class Connector(
     private async Task<(LinkEnd End, TimeSpan Online)> TryLinkAsync(bool claim, CancellationToken leaving, CancellationToken stopping)
     {
         using var channel = hub.Open();
-        var link = new NodeLink(session, status, dispatch, time);
+        var link = new NodeLink(session, status, dispatch, _time);
         try
         {
             if (claim)
@@ -90,7 +90,7 @@ internal sealed partial class Connector(
 
     private async Task ClaimAsync(HostService.HostServiceClient client, CancellationToken stopping)
     {
-        using var timeout = new CancellationTokenSource(ClaimTimeout, time);
+        using var timeout = new CancellationTokenSource(ClaimTimeout, _time);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(timeout.Token, stopping);
         var request = new ClaimHostRequest
         {
@@ -114,9 +114,9 @@ internal sealed partial class Connector(
         }
 
         // A fleet whose credentials died must not fill its logs for days.
-        if (refusalLoggedAt is not { } at || time.GetElapsedTime(at) >= RefusalLogInterval)
+        if (_refusalLoggedAt is not { } at || _time.GetElapsedTime(at) >= RefusalLogInterval)
         {
-            refusalLoggedAt = time.GetTimestamp();
+            _refusalLoggedAt = _time.GetTimestamp();
             LogRefused(end, options.JoinToken is null ? "no join token is set, so a person has to give this node a new credential" : "claiming with the join token");
         }
     }

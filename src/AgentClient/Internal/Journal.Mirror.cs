@@ -62,7 +62,7 @@ internal sealed partial class Journal
             insert into outbox(lane, record_key, entry) select 3, record_key, entry from mirror
             where collection = $1 and not exists(select 1 from outbox where lane = 3 and outbox.record_key = mirror.record_key)
             """, (int)collection);
-        outboxRows = null;
+        _outboxRows = null;
     }
 
     /// <summary>Whether the mirror holds every record the Hub can have of this node.</summary>

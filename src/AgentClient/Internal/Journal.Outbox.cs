@@ -10,13 +10,13 @@ internal sealed partial class Journal
     public const int OutboxRowsMax = 1_000_000;
 
     // Number of rows, counted once and then kept; null when a rollback made it doubtful.
-    private long? outboxRows;
+    private long? _outboxRows;
 
     /// <summary>Refuses a change of the application when the outbox is full. What the commands lane needs is bounded elsewhere.</summary>
     public void EnsureOutboxRoom()
     {
-        outboxRows ??= Scalar<long>("select count(*) from outbox");
-        if (outboxRows >= OutboxRowsMax)
+        _outboxRows ??= Scalar<long>("select count(*) from outbox");
+        if (_outboxRows >= OutboxRowsMax)
         {
             throw new OutboxFullException($"The outbox holds {OutboxRowsMax} rows that the Hub has not acknowledged.");
         }
@@ -27,11 +27,11 @@ internal sealed partial class Journal
     {
         if (lane is Lane.Data)
         {
-            outboxRows -= Execute("delete from outbox where lane = 3 and record_key = $1", key);
+            _outboxRows -= Execute("delete from outbox where lane = 3 and record_key = $1", key);
         }
 
         Execute("insert into outbox(lane, record_key, entry) values($1, $2, $3)", (int)lane, key, entry.ToByteArray());
-        outboxRows++;
+        _outboxRows++;
     }
 
     /// <summary>Whether an entry under this key waits on the lane.</summary>
@@ -40,7 +40,7 @@ internal sealed partial class Journal
 
     /// <summary>Takes entries back that the Hub no longer wants; numbers they had become holes.</summary>
     public void Withdraw(Lane lane, string key) =>
-        outboxRows -= Execute("delete from outbox where lane = $1 and record_key = $2", (int)lane, key);
+        _outboxRows -= Execute("delete from outbox where lane = $1 and record_key = $2", (int)lane, key);
 
     /// <summary>Highest number ever given on the lane, and the number up to which the Hub holds everything.</summary>
     public (long LastSeq, long AckedSeq) Position(Lane lane)
@@ -95,7 +95,7 @@ internal sealed partial class Journal
             }
         }
 
-        outboxRows -= acked.Count;
+        _outboxRows -= acked.Count;
         Execute("update lanes set acked_seq = $2 where lane = $1 and acked_seq < $2", (int)lane, seq);
         acked.Sort((left, right) => left.Seq.CompareTo(right.Seq));
         return acked;
@@ -169,18 +169,18 @@ internal sealed partial class Journal
         // Tag and length of an entry within its batch, and its number.
         private const int EntryOverheadBytes = 16;
 
-        private long bytes;
+        private long _bytes;
 
         public bool TryAdd(Batch batch, Entry entry, long seq)
         {
             var size = entry.CalculateSize() + EntryOverheadBytes;
-            var fits = bytes + size <= bytesMax || (orOneLarger && batch.Entries.Count == 0);
+            var fits = _bytes + size <= bytesMax || (orOneLarger && batch.Entries.Count == 0);
             if (!fits || batch.Entries.Count == entriesMax)
             {
                 return false;
             }
 
-            bytes += size;
+            _bytes += size;
             entry.Seq = seq;
             batch.Entries.Add(entry);
             return true;

@@ -10,11 +10,11 @@ namespace Hub.AgentClient.Internal;
 /// </summary>
 internal sealed partial class Journal : IDisposable
 {
-    private readonly SqliteConnection connection;
-    private readonly Dictionary<string, SqliteCommand> commands = [];
-    private bool inTransaction;
+    private readonly SqliteConnection _connection;
+    private readonly Dictionary<string, SqliteCommand> _commands = [];
+    private bool _inTransaction;
 
-    private Journal(SqliteConnection connection) => this.connection = connection;
+    private Journal(SqliteConnection connection) => _connection = connection;
 
     /// <summary>Random, made with the file; a new one tells the Hub that numbering starts again.</summary>
     public string JournalId => Meta("journal_id")!;
@@ -55,12 +55,12 @@ internal sealed partial class Journal : IDisposable
     /// <exception cref="JournalException">The disk is full or broken; nothing was stored.</exception>
     public T Write<T>(Func<T> body)
     {
-        if (inTransaction)
+        if (_inTransaction)
         {
             throw new InvalidOperationException("A journal transaction is open already.");
         }
 
-        inTransaction = true;
+        _inTransaction = true;
         try
         {
             Execute("begin immediate");
@@ -80,7 +80,7 @@ internal sealed partial class Journal : IDisposable
         }
         finally
         {
-            inTransaction = false;
+            _inTransaction = false;
         }
     }
 
@@ -116,12 +116,12 @@ internal sealed partial class Journal : IDisposable
 
     public void Dispose()
     {
-        foreach (var command in commands.Values)
+        foreach (var command in _commands.Values)
         {
             command.Dispose();
         }
 
-        connection.Dispose();
+        _connection.Dispose();
     }
 
     private static bool IsBusy(Exception? error) =>
@@ -170,10 +170,10 @@ internal sealed partial class Journal : IDisposable
 
     private void RollBack()
     {
-        outboxRows = null;
+        _outboxRows = null;
 
         // SQLite may have rolled back by itself, as it does when the disk is full.
-        if (SQLitePCL.raw.sqlite3_get_autocommit(connection.Handle) == 0)
+        if (SQLitePCL.raw.sqlite3_get_autocommit(_connection.Handle) == 0)
         {
             Execute("rollback");
         }
@@ -197,13 +197,13 @@ internal sealed partial class Journal : IDisposable
     // The set of texts is fixed by the code of this class, which bounds the cache of prepared statements.
     private SqliteCommand Bind(string sql, ReadOnlySpan<object?> values)
     {
-        if (!commands.TryGetValue(sql, out var command))
+        if (!_commands.TryGetValue(sql, out var command))
         {
-            command = connection.CreateCommand();
+            command = _connection.CreateCommand();
 #pragma warning disable CA2100 // Every text is a constant of this class; values travel as parameters.
             command.CommandText = sql;
 #pragma warning restore CA2100
-            commands.Add(sql, command);
+            _commands.Add(sql, command);
         }
 
         command.Parameters.Clear();

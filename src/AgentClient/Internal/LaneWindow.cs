@@ -8,9 +8,9 @@ namespace Hub.AgentClient.Internal;
 /// </summary>
 internal sealed class LaneWindow(Lane lane)
 {
-    private readonly Queue<(long LastSeq, int Bytes)> unacked = new();
-    private long unackedBytes;
-    private long highestSent;
+    private readonly Queue<(long LastSeq, int Bytes)> _unacked = new();
+    private long _unackedBytes;
+    private long _highestSent;
 
     /// <summary>The numbered upstream lanes in the order they are served.</summary>
     public static readonly IReadOnlyList<Lane> Lanes = [Lane.Commands, Lane.Chat, Lane.Data, Lane.Bulk];
@@ -23,40 +23,40 @@ internal sealed class LaneWindow(Lane lane)
     /// <summary>Whether the journal may hold something to send; saves asking it for every frame.</summary>
     public bool MayHaveMore { get; set; }
 
-    public bool IsIdle => unacked.Count == 0;
+    public bool IsIdle => _unacked.Count == 0;
 
     /// <summary>Begins a link: the Hub holds everything up to <paramref name="storedSeq"/>.</summary>
     public void Start(long storedSeq)
     {
-        unacked.Clear();
-        unackedBytes = 0;
-        Cursor = highestSent = storedSeq;
+        _unacked.Clear();
+        _unackedBytes = 0;
+        Cursor = _highestSent = storedSeq;
         MayHaveMore = true;
     }
 
     /// <summary>Bytes that may be sent now; 0 when the credit is used up.</summary>
-    public long Credit(int batchesMax, long bytesMax) => unacked.Count >= batchesMax ? 0 : Math.Max(0, bytesMax - unackedBytes);
+    public long Credit(int batchesMax, long bytesMax) => _unacked.Count >= batchesMax ? 0 : Math.Max(0, bytesMax - _unackedBytes);
 
     public void Sent(Batch batch, int bytes)
     {
-        unacked.Enqueue((batch.LastSeq, bytes));
-        unackedBytes += bytes;
+        _unacked.Enqueue((batch.LastSeq, bytes));
+        _unackedBytes += bytes;
         Cursor = batch.LastSeq;
-        highestSent = Math.Max(highestSent, Cursor);
+        _highestSent = Math.Max(_highestSent, Cursor);
     }
 
     /// <exception cref="LinkProtocolException">The number was never sent on this link.</exception>
     public void Acked(long seq)
     {
-        if (seq > highestSent)
+        if (seq > _highestSent)
         {
-            throw new LinkProtocolException($"Lane {lane}: number {seq} was acknowledged, {highestSent} is the last that was sent.");
+            throw new LinkProtocolException($"Lane {lane}: number {seq} was acknowledged, {_highestSent} is the last that was sent.");
         }
 
-        while (unacked.TryPeek(out var batch) && batch.LastSeq <= seq)
+        while (_unacked.TryPeek(out var batch) && batch.LastSeq <= seq)
         {
-            unacked.Dequeue();
-            unackedBytes -= batch.Bytes;
+            _unacked.Dequeue();
+            _unackedBytes -= batch.Bytes;
         }
 
         // After a Nack the cursor may lie below what an earlier copy of the batches has reached meanwhile.
@@ -68,9 +68,9 @@ internal sealed class LaneWindow(Lane lane)
     /// <exception cref="LinkProtocolException">The Hub expects a number beyond what was sent.</exception>
     public bool Nacked(long expectedSeq, long ackedSeq)
     {
-        if (expectedSeq > highestSent + 1)
+        if (expectedSeq > _highestSent + 1)
         {
-            throw new LinkProtocolException($"Lane {lane}: number {expectedSeq} is expected, {highestSent} is the last that was sent.");
+            throw new LinkProtocolException($"Lane {lane}: number {expectedSeq} is expected, {_highestSent} is the last that was sent.");
         }
 
         if (expectedSeq <= ackedSeq || expectedSeq > Cursor)
@@ -78,13 +78,13 @@ internal sealed class LaneWindow(Lane lane)
             return false;
         }
 
-        var kept = unacked.Where(batch => batch.LastSeq < expectedSeq).ToArray();
-        unacked.Clear();
-        unackedBytes = 0;
+        var kept = _unacked.Where(batch => batch.LastSeq < expectedSeq).ToArray();
+        _unacked.Clear();
+        _unackedBytes = 0;
         foreach (var batch in kept)
         {
-            unacked.Enqueue(batch);
-            unackedBytes += batch.Bytes;
+            _unacked.Enqueue(batch);
+            _unackedBytes += batch.Bytes;
         }
 
         Cursor = expectedSeq - 1;

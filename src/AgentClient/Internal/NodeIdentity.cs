@@ -4,25 +4,25 @@ namespace Hub.AgentClient.Internal;
 internal sealed class NodeIdentity(CredentialFile file, string? given)
 {
     // The file goes before what was given: the Hub may have replaced that since.
-    private volatile string? credential = file.Read() ?? given;
-    private volatile string? hostId;
+    private volatile string? _credential = file.Read() ?? given;
+    private volatile string? _hostId;
 
-    public string? Credential => credential;
+    public string? Credential => _credential;
 
-    public string? HostId => hostId;
+    public string? HostId => _hostId;
 
     /// <summary>Takes a new credential, which is on the disk when this returns.</summary>
     public void Replace(string token)
     {
         file.Write(token);
-        credential = token;
+        _credential = token;
     }
 
     public void Learn(string id)
     {
         if (id.Length > 0)
         {
-            hostId = id;
+            _hostId = id;
         }
     }
 }

@@ -17,13 +17,13 @@ internal sealed class NodeLink(
     /// <summary>Silence after which a path counts as dead: the Hub sends a frame at least every 15 s.</summary>
     public static readonly TimeSpan SilenceMax = TimeSpan.FromSeconds(35);
 
-    private long? onlineSince;
+    private long? _onlineSince;
 
     // Set once by the reader, seen by the writer.
-    private volatile DrainRequest? drain;
+    private volatile DrainRequest? _drain;
 
     /// <summary>How long the link has been online.</summary>
-    public TimeSpan Online => onlineSince is { } since ? time.GetElapsedTime(since) : TimeSpan.Zero;
+    public TimeSpan Online => _onlineSince is { } since ? time.GetElapsedTime(since) : TimeSpan.Zero;
 
     /// <summary>Runs the link to its end.</summary>
     /// <param name="client">The Hub.</param>
@@ -70,7 +70,7 @@ internal sealed class NodeLink(
                 }
             }
 
-            return drain is { } asked ? Drained(asked) : new LinkEnd.Failed(StatusCode.Unavailable, "The Hub ended the stream.");
+            return _drain is { } asked ? Drained(asked) : new LinkEnd.Failed(StatusCode.Unavailable, "The Hub ended the stream.");
         }
         catch (Exception error) when (silence.IsCancellationRequested && error is RpcException or OperationCanceledException)
         {
@@ -111,10 +111,10 @@ internal sealed class NodeLink(
                     continue;
                 }
 
-                if ((leaving.IsCancellationRequested || drain is not null) && session.Read(target => target.IsIdle || target.State is not SessionState.Online))
+                if ((leaving.IsCancellationRequested || _drain is not null) && session.Read(target => target.IsIdle || target.State is not SessionState.Online))
                 {
                     await frames.CompleteAsync();
-                    return drain is { } asked ? Drained(asked) : new LinkEnd.Left();
+                    return _drain is { } asked ? Drained(asked) : new LinkEnd.Left();
                 }
 
                 await session.Outgoing.WaitAsync(NextDue(), time, closing);
@@ -164,10 +164,10 @@ internal sealed class NodeLink(
             case SessionEvent.Ended { Goodbye: var goodbye }:
                 return new LinkEnd.Dismissed(goodbye.Reason, goodbye.RetryAfter?.ToTimeSpan() ?? TimeSpan.Zero, goodbye.Detail);
             case SessionEvent.Draining { ReconnectAfter: var after }:
-                drain ??= new DrainRequest(after, time.GetTimestamp());
+                _drain ??= new DrainRequest(after, time.GetTimestamp());
                 return null;
             case SessionEvent.Welcomed:
-                onlineSince = time.GetTimestamp();
+                _onlineSince = time.GetTimestamp();
                 dispatch(next);
                 return null;
             default:

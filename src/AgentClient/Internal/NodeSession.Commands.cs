@@ -29,18 +29,18 @@ internal sealed partial class NodeSession
 
     // Accepted attempts that an acknowledgement said KEEP about and that have not started, in the order of its word. Memory only: in every
     // link the node asks anew, which is what keeps a restored copy of the journal from starting anything.
-    private readonly OrderedDictionary<CommandKey, bool> kept = [];
-    private int finishedSincePrune = PruneEvery;
+    private readonly OrderedDictionary<CommandKey, bool> _kept = [];
+    private int _finishedSincePrune = PruneEvery;
 
     /// <summary>Takes the next attempt that may start now. It is journaled as RUNNING when this returns: it never starts again.</summary>
     public bool TryTakeStart([NotNullWhen(true)] out StartedCommand? started)
     {
         StartedCommand? next = null;
-        while (next is null && kept.Count > 0)
+        while (next is null && _kept.Count > 0)
         {
-            var key = kept.GetAt(0).Key;
+            var key = _kept.GetAt(0).Key;
             Transact(() => next = Start(key));
-            kept.RemoveAt(0);
+            _kept.RemoveAt(0);
         }
 
         started = next;
@@ -49,8 +49,8 @@ internal sealed partial class NodeSession
             return false;
         }
 
-        progress.Add(started.Key, new ProgressSlot { DueAt = time.GetTimestamp() });
-        windows[Lane.Commands].MayHaveMore = true;
+        _progress.Add(started.Key, new ProgressSlot { DueAt = _time.GetTimestamp() });
+        _windows[Lane.Commands].MayHaveMore = true;
         return true;
     }
 
@@ -60,7 +60,7 @@ internal sealed partial class NodeSession
     /// </summary>
     public void Complete(CommandKey key, CommandState state, Value? result, string? error)
     {
-        progress.Remove(key);
+        _progress.Remove(key);
         var resultBytes = result is null ? 0 : Encoding.UTF8.GetByteCount(JsonFormatter.Default.Format(result));
         if (resultBytes > ResultBytesMax)
         {
@@ -70,7 +70,7 @@ internal sealed partial class NodeSession
 
         Transact(() =>
         {
-            if (journal.FindCommand(key) is not { State: NodeCommandState.Running })
+            if (_journal.FindCommand(key) is not { State: NodeCommandState.Running })
             {
                 return;
             }
@@ -78,7 +78,7 @@ internal sealed partial class NodeSession
             var inline = resultBytes <= InlineResultBytesMax;
             if (result is not null && !inline)
             {
-                journal.AddUpload(key, result.ToByteArray());
+                _journal.AddUpload(key, result.ToByteArray());
             }
 
             Finish(key, state, inline ? result : null, error);
@@ -87,19 +87,19 @@ internal sealed partial class NodeSession
     }
 
     /// <summary>The oldest result that waits to be uploaded.</summary>
-    public (CommandKey Key, byte[] Result)? FirstUpload() => journal.FirstUpload();
+    public (CommandKey Key, byte[] Result)? FirstUpload() => _journal.FirstUpload();
 
     /// <summary>The Hub has the result, or will never take it.</summary>
-    public void UploadDone(CommandKey key) => journal.Write(() => journal.RemoveUpload(key));
+    public void UploadDone(CommandKey key) => _journal.Write(() => _journal.RemoveUpload(key));
 
     private StartedCommand? Start(CommandKey key)
     {
-        if (journal.FindCommand(key) is not { State: NodeCommandState.Accepted } command)
+        if (_journal.FindCommand(key) is not { State: NodeCommandState.Accepted } command)
         {
             return null;
         }
 
-        journal.MarkRunning(key);
+        _journal.MarkRunning(key);
         ReportStarted(key);
         return new StartedCommand(key, command.Offer.Type, command.Offer.Payload ?? new Struct(), command.Offer.Traceparent);
     }
@@ -109,22 +109,22 @@ internal sealed partial class NodeSession
         var key = Key(offer.CommandId, offer.Attempt);
         Transact(() =>
         {
-            if (journal.FindCommand(key) is { } known)
+            if (_journal.FindCommand(key) is { } known)
             {
                 Repeat(known);
             }
-            else if (!commandTypes.Contains(offer.Type))
+            else if (!_commandTypes.Contains(offer.Type))
             {
-                journal.AddCommand(offer);
+                _journal.AddCommand(offer);
                 Finish(key, CommandState.Rejected, null, $"This node has no handler for \"{Text.Cut(offer.Type, 100)}\".");
             }
-            else if (journal.CountUnfinishedCommands() < HeldCommandsMax)
+            else if (_journal.CountUnfinishedCommands() < HeldCommandsMax)
             {
-                journal.AddCommand(offer);
+                _journal.AddCommand(offer);
                 ReportAccepted(key);
             }
         });
-        windows[Lane.Commands].MayHaveMore = true;
+        _windows[Lane.Commands].MayHaveMore = true;
     }
 
     private void OnCancel(CommandCancel cancel)
@@ -132,11 +132,11 @@ internal sealed partial class NodeSession
         var key = Key(cancel.CommandId, cancel.Attempt);
         Transact(() =>
         {
-            switch (journal.FindCommand(key))
+            switch (_journal.FindCommand(key))
             {
                 case null:
                     // Noted as finished, so that an offer that comes late does not start what was cancelled.
-                    journal.AddCommand(new CommandOffer { CommandId = key.CommandId, Attempt = key.Attempt });
+                    _journal.AddCommand(new CommandOffer { CommandId = key.CommandId, Attempt = key.Attempt });
                     Finish(key, CommandState.Cancelled, null, null);
                     break;
                 case { State: NodeCommandState.Accepted or NodeCommandState.Running } command:
@@ -147,7 +147,7 @@ internal sealed partial class NodeSession
                     break;
             }
         });
-        windows[Lane.Commands].MayHaveMore = true;
+        _windows[Lane.Commands].MayHaveMore = true;
     }
 
     // An attempt that has not started asks again in this link, with a numbered entry: the Hub's answer to that is written under this link's
@@ -155,7 +155,7 @@ internal sealed partial class NodeSession
     private void ApplyAtWelcome(CommandVerdict verdict)
     {
         if (verdict.Verdict is Verdict.Keep
-            && journal.FindCommand(new CommandKey(verdict.CommandId, verdict.Attempt)) is { State: NodeCommandState.Accepted } waiting)
+            && _journal.FindCommand(new CommandKey(verdict.CommandId, verdict.Attempt)) is { State: NodeCommandState.Accepted } waiting)
         {
             Repeat(waiting);
         }
@@ -169,7 +169,7 @@ internal sealed partial class NodeSession
     private void Apply(CommandVerdict verdict)
     {
         var key = new CommandKey(verdict.CommandId, verdict.Attempt);
-        if (journal.FindCommand(key) is not { } command)
+        if (_journal.FindCommand(key) is not { } command)
         {
             return;
         }
@@ -177,7 +177,7 @@ internal sealed partial class NodeSession
         switch (verdict.Verdict)
         {
             case Verdict.Keep when command.State is NodeCommandState.Accepted:
-                kept.TryAdd(key, true);
+                _kept.TryAdd(key, true);
                 break;
             case Verdict.Stop when command.State is not NodeCommandState.Finished:
                 Stop(command);
@@ -194,36 +194,36 @@ internal sealed partial class NodeSession
     {
         if (command.State is NodeCommandState.Running)
         {
-            staged.Add(new SessionEvent.StopCommand(command.Key));
+            _staged.Add(new SessionEvent.StopCommand(command.Key));
         }
         else
         {
-            kept.Remove(command.Key);
+            _kept.Remove(command.Key);
             Finish(command.Key, CommandState.Cancelled, null, null);
         }
     }
 
     private void Forget(JournaledCommand command)
     {
-        journal.Withdraw(Lane.Commands, command.Key.ToString());
-        journal.RemoveUpload(command.Key);
-        kept.Remove(command.Key);
+        _journal.Withdraw(Lane.Commands, command.Key.ToString());
+        _journal.RemoveUpload(command.Key);
+        _kept.Remove(command.Key);
         if (command.State is NodeCommandState.Accepted)
         {
-            journal.RemoveCommand(command.Key);
+            _journal.RemoveCommand(command.Key);
         }
         else if (command.State is NodeCommandState.Running)
         {
             // The row stays: what was started must never start again under this number.
-            staged.Add(new SessionEvent.StopCommand(command.Key));
-            journal.MarkFinished(command.Key, Outcome(command.Key, CommandState.Cancelled, null, "The Hub dropped the attempt."), time.GetUtcNow());
+            _staged.Add(new SessionEvent.StopCommand(command.Key));
+            _journal.MarkFinished(command.Key, Outcome(command.Key, CommandState.Cancelled, null, "The Hub dropped the attempt."), _time.GetUtcNow());
         }
     }
 
     // Says again what the Hub seems to have missed, unless the words are on their way already.
     private void Repeat(JournaledCommand command)
     {
-        if (journal.IsQueued(Lane.Commands, command.Key.ToString()))
+        if (_journal.IsQueued(Lane.Commands, command.Key.ToString()))
         {
             return;
         }
@@ -246,7 +246,7 @@ internal sealed partial class NodeSession
     {
         Transact(() =>
         {
-            foreach (var key in journal.CommandsIn(NodeCommandState.Running))
+            foreach (var key in _journal.CommandsIn(NodeCommandState.Running))
             {
                 Finish(key, CommandState.Interrupted, null, "The node's process ended while the command ran.");
             }
@@ -257,34 +257,34 @@ internal sealed partial class NodeSession
     private void Finish(CommandKey key, CommandState state, Value? result, string? error)
     {
         var outcome = Outcome(key, state, result, error);
-        journal.MarkFinished(key, outcome, time.GetUtcNow());
+        _journal.MarkFinished(key, outcome, _time.GetUtcNow());
         ReportOutcome(outcome);
     }
 
-    private void ReportAccepted(CommandKey key) => journal.Enqueue(
+    private void ReportAccepted(CommandKey key) => _journal.Enqueue(
         Lane.Commands,
         key.ToString(),
         new Entry { CommandAccepted = new CommandAccepted { CommandId = key.CommandId, Attempt = key.Attempt } });
 
-    private void ReportStarted(CommandKey key) => journal.Enqueue(
+    private void ReportStarted(CommandKey key) => _journal.Enqueue(
         Lane.Commands,
         key.ToString(),
         new Entry { CommandStarted = new CommandStarted { CommandId = key.CommandId, Attempt = key.Attempt } });
 
-    private void ReportOutcome(CommandOutcome outcome) => journal.Enqueue(
+    private void ReportOutcome(CommandOutcome outcome) => _journal.Enqueue(
         Lane.Commands,
         new CommandKey(outcome.CommandId, outcome.Attempt).ToString(),
         new Entry { CommandOutcome = outcome });
 
     private void PruneNowAndThen()
     {
-        if (++finishedSincePrune >= PruneEvery)
+        if (++_finishedSincePrune >= PruneEvery)
         {
-            finishedSincePrune = 0;
-            journal.Write(() => journal.PruneCommands(time.GetUtcNow()));
+            _finishedSincePrune = 0;
+            _journal.Write(() => _journal.PruneCommands(_time.GetUtcNow()));
         }
 
-        windows[Lane.Commands].MayHaveMore = true;
+        _windows[Lane.Commands].MayHaveMore = true;
     }
 
     private static CommandOutcome Outcome(CommandKey key, CommandState state, Value? result, string? error) => new()

@@ -8,10 +8,10 @@ internal sealed partial class NodeSession
     private const int RecordIdCharsMax = 200;
 
     // The re-sync under way on this link.
-    private SnapshotRun? snapshot;
+    private SnapshotRun? _snapshot;
 
     // Collections whose source is being read. It may take longer than a link lives.
-    private readonly HashSet<Collection> reading = [];
+    private readonly HashSet<Collection> _reading = [];
 
     /// <summary>Stores changes of tasks; they are on the disk when this returns. All or none.</summary>
     public void Publish(IReadOnlyCollection<HostTask> tasks, long? baseVersion = null)
@@ -25,7 +25,7 @@ internal sealed partial class NodeSession
         {
             foreach (var task in tasks)
             {
-                var delta = Records.Upsert(task.Clone(), journal.NextVersion(time.GetUtcNow()));
+                var delta = Records.Upsert(task.Clone(), _journal.NextVersion(_time.GetUtcNow()));
                 if (baseVersion is { } version)
                 {
                     delta.BaseVersion = version;
@@ -34,15 +34,15 @@ internal sealed partial class NodeSession
                 Publish(delta);
             }
         });
-        windows[Lane.Data].MayHaveMore = true;
+        _windows[Lane.Data].MayHaveMore = true;
     }
 
     /// <summary>Stores the deletion of a task.</summary>
     public void DeleteTask(string taskId)
     {
         CheckRecord(taskId, 0);
-        Transact(() => Publish(Records.Delete(Collection.Tasks, taskId, journal.NextVersion(time.GetUtcNow()))));
-        windows[Lane.Data].MayHaveMore = true;
+        Transact(() => Publish(Records.Delete(Collection.Tasks, taskId, _journal.NextVersion(_time.GetUtcNow()))));
+        _windows[Lane.Data].MayHaveMore = true;
     }
 
     /// <summary>Stores a chat message to people.</summary>
@@ -51,23 +51,23 @@ internal sealed partial class NodeSession
         CheckRecord(message.Id, message.CalculateSize());
         Transact(() =>
         {
-            journal.EnsureOutboxRoom();
-            journal.Enqueue(Lane.Chat, message.Id, new Entry { Chat = message.Clone() });
+            _journal.EnsureOutboxRoom();
+            _journal.Enqueue(Lane.Chat, message.Id, new Entry { Chat = message.Clone() });
         });
-        windows[Lane.Chat].MayHaveMore = true;
+        _windows[Lane.Chat].MayHaveMore = true;
     }
 
     /// <summary>Mark of everything stored so far, for <see cref="IsAckedUpTo"/>.</summary>
-    public long OutboxMark() => journal.OutboxMark();
+    public long OutboxMark() => _journal.OutboxMark();
 
     /// <summary>Whether the Hub has everything up to the mark, or something newer in its place waits.</summary>
-    public bool IsAckedUpTo(long mark) => journal.IsAckedUpTo(mark);
+    public bool IsAckedUpTo(long mark) => _journal.IsAckedUpTo(mark);
 
     /// <summary>The driver begins to read the application's records of a collection; changes published meanwhile go before them.</summary>
     public void BeginSource(Collection collection)
     {
-        journal.Write(() => journal.ClearStaging(collection));
-        reading.Add(collection);
+        _journal.Write(() => _journal.ClearStaging(collection));
+        _reading.Add(collection);
     }
 
     /// <summary>Takes some of the application's records.</summary>
@@ -78,15 +78,15 @@ internal sealed partial class NodeSession
             CheckRecord(task.Id, task.CalculateSize());
         }
 
-        journal.Write(() =>
+        _journal.Write(() =>
         {
             foreach (var task in tasks)
             {
                 // A record that is as it was last published keeps its version: nothing changed.
                 var delta = Records.Upsert(task.Clone(), 0);
-                var mirrored = journal.FindMirrored(collection, Records.Key(delta));
-                delta.Version = mirrored is not null && Records.SameBody(mirrored, delta) ? mirrored.Version : journal.NextVersion(time.GetUtcNow());
-                journal.StageSourced(delta);
+                var mirrored = _journal.FindMirrored(collection, Records.Key(delta));
+                delta.Version = mirrored is not null && Records.SameBody(mirrored, delta) ? mirrored.Version : _journal.NextVersion(_time.GetUtcNow());
+                _journal.StageSourced(delta);
             }
         });
     }
@@ -94,13 +94,13 @@ internal sealed partial class NodeSession
     /// <summary>All records were read: they are the mirror now, and the re-sync begins if a link is up.</summary>
     public void CommitSource(Collection collection)
     {
-        journal.Write(() =>
+        _journal.Write(() =>
         {
-            journal.CommitStaging(collection);
-            journal.SetWhole(collection);
+            _journal.CommitStaging(collection);
+            _journal.SetWhole(collection);
         });
-        reading.Remove(collection);
-        if (State is SessionState.Online && snapshot is null && journal.IsSnapshotPending(collection))
+        _reading.Remove(collection);
+        if (State is SessionState.Online && _snapshot is null && _journal.IsSnapshotPending(collection))
         {
             Begin(collection);
         }
@@ -109,8 +109,8 @@ internal sealed partial class NodeSession
     /// <summary>The source could not be read to its end; the next Welcome asks for it again.</summary>
     public void AbortSource(Collection collection)
     {
-        reading.Remove(collection);
-        journal.Write(() => journal.ClearStaging(collection));
+        _reading.Remove(collection);
+        _journal.Write(() => _journal.ClearStaging(collection));
     }
 
     // Decides, inside Welcome's transaction, how a re-sync the Hub requires is to be done.
@@ -123,7 +123,7 @@ internal sealed partial class NodeSession
         {
             if (firstOfHost)
             {
-                journal.SetWhole(collection);
+                _journal.SetWhole(collection);
             }
 
             if (!required)
@@ -131,23 +131,23 @@ internal sealed partial class NodeSession
                 continue;
             }
 
-            if (options.HasSource)
+            if (_options.HasSource)
             {
-                journal.SetSnapshotPending(collection, true);
+                _journal.SetSnapshotPending(collection, true);
             }
             else if (epochBefore == 0)
             {
                 // Nothing was ever acknowledged under this journal: the outbox holds all it knows.
-                journal.SetSnapshotPending(collection, false);
+                _journal.SetSnapshotPending(collection, false);
             }
-            else if (journal.IsWhole(collection))
+            else if (_journal.IsWhole(collection))
             {
-                journal.SetSnapshotPending(collection, !journal.IsMirrorEmpty(collection));
+                _journal.SetSnapshotPending(collection, !_journal.IsMirrorEmpty(collection));
             }
             else
             {
                 // A snapshot deletes what it does not mention, and this mirror may not know everything: what it knows is said again.
-                journal.RequeueMirror(collection);
+                _journal.RequeueMirror(collection);
             }
         }
     }
@@ -156,14 +156,14 @@ internal sealed partial class NodeSession
     {
         foreach (var collection in Records.Collections)
         {
-            if (snapshot is not null || !journal.IsSnapshotPending(collection) || reading.Contains(collection))
+            if (_snapshot is not null || !_journal.IsSnapshotPending(collection) || _reading.Contains(collection))
             {
                 continue;
             }
 
-            if (options.HasSource)
+            if (_options.HasSource)
             {
-                events.Enqueue(new SessionEvent.SourceWanted(collection));
+                _events.Enqueue(new SessionEvent.SourceWanted(collection));
             }
             else
             {
@@ -174,18 +174,18 @@ internal sealed partial class NodeSession
 
     private void Begin(Collection collection)
     {
-        snapshot = new SnapshotRun(collection);
-        windows[Lane.Bulk].MayHaveMore = true;
+        _snapshot = new SnapshotRun(collection);
+        _windows[Lane.Bulk].MayHaveMore = true;
     }
 
     private void Publish(Delta delta)
     {
-        journal.EnsureOutboxRoom();
-        journal.Enqueue(Lane.Data, Records.Key(delta), Records.Entry(delta));
-        journal.MirrorChange(delta);
-        if (reading.Contains(delta.Collection))
+        _journal.EnsureOutboxRoom();
+        _journal.Enqueue(Lane.Data, Records.Key(delta), Records.Entry(delta));
+        _journal.MirrorChange(delta);
+        if (_reading.Contains(delta.Collection))
         {
-            journal.StageChange(delta);
+            _journal.StageChange(delta);
         }
     }
 
@@ -196,9 +196,9 @@ internal sealed partial class NodeSession
             throw new ArgumentException($"The id \"{Text.Cut(id, RecordIdCharsMax)}\" needs 1 to {RecordIdCharsMax} characters.");
         }
 
-        if (bytes > limits.RecordBytesMax)
+        if (bytes > _limits.RecordBytesMax)
         {
-            throw new ArgumentException($"The record \"{id}\" has {bytes} bytes; {limits.RecordBytesMax} are allowed.");
+            throw new ArgumentException($"The record \"{id}\" has {bytes} bytes; {_limits.RecordBytesMax} are allowed.");
         }
     }
 }

@@ -13,11 +13,11 @@ internal sealed partial class NodeSession
     /// <summary>Five reports per second and command.</summary>
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromMilliseconds(200);
 
-    private readonly Dictionary<CommandKey, ProgressSlot> progress = [];
-    private readonly OrderedDictionary<(string Kind, string Key), Ephemeral> ephemeral = [];
-    private TimeSpan heartbeatInterval = LinkLimits.HeartbeatDefault;
-    private long heartbeatDue;
-    private Struct? status;
+    private readonly Dictionary<CommandKey, ProgressSlot> _progress = [];
+    private readonly OrderedDictionary<(string Kind, string Key), Ephemeral> _ephemeral = [];
+    private TimeSpan _heartbeatInterval = LinkLimits.HeartbeatDefault;
+    private long _heartbeatDue;
+    private Struct? _status;
 
     /// <summary>Time until <see cref="TryTake"/> has something to give by the clock alone; null while offline.</summary>
     public TimeSpan? NextDue
@@ -29,32 +29,32 @@ internal sealed partial class NodeSession
                 return null;
             }
 
-            var due = progress.Values.Where(slot => slot.Waiting is not null).Select(slot => slot.DueAt).Append(heartbeatDue).Min();
-            var now = time.GetTimestamp();
-            return due <= now ? TimeSpan.Zero : time.GetElapsedTime(now, due);
+            var due = _progress.Values.Where(slot => slot.Waiting is not null).Select(slot => slot.DueAt).Append(_heartbeatDue).Min();
+            var now = _time.GetTimestamp();
+            return due <= now ? TimeSpan.Zero : _time.GetElapsedTime(now, due);
         }
     }
 
     /// <summary>Whether the next frame is a heartbeat that takes the status of <see cref="SetStatus"/> along.</summary>
-    public bool IsHeartbeatDue => State is SessionState.Online && heartbeatDue <= time.GetTimestamp();
+    public bool IsHeartbeatDue => State is SessionState.Online && _heartbeatDue <= _time.GetTimestamp();
 
     /// <summary>What the next heartbeats tell people about the node.</summary>
-    public void SetStatus(Struct? value) => status = value;
+    public void SetStatus(Struct? value) => _status = value;
 
     /// <summary>Sets the latest value of an ephemeral key; it is sent when its turn comes, or replaced before.</summary>
     public void SetEphemeral(Ephemeral value)
     {
-        ephemeral[(value.Kind, value.Key)] = value;
-        if (ephemeral.Count > EphemeralKeysMax)
+        _ephemeral[(value.Kind, value.Key)] = value;
+        if (_ephemeral.Count > EphemeralKeysMax)
         {
-            ephemeral.RemoveAt(0);
+            _ephemeral.RemoveAt(0);
         }
     }
 
     /// <summary>Notes how far a running attempt is; only the latest report is sent.</summary>
     public void ReportProgress(CommandKey key, int percent, string? message)
     {
-        if (!progress.TryGetValue(key, out var slot))
+        if (!_progress.TryGetValue(key, out var slot))
         {
             return;
         }
@@ -81,21 +81,21 @@ internal sealed partial class NodeSession
 
     private ConnectRequest? TakeControl()
     {
-        if (control.TryDequeue(out var frame))
+        if (_control.TryDequeue(out var frame))
         {
             return frame;
         }
 
-        if (chatAckDue)
+        if (_chatAckDue)
         {
-            chatAckDue = false;
-            return new ConnectRequest { Ack = new Ack { Lane = Lane.Chat, Seq = journal.ChatDownSeq } };
+            _chatAckDue = false;
+            return new ConnectRequest { Ack = new Ack { Lane = Lane.Chat, Seq = _journal.ChatDownSeq } };
         }
 
-        if (chatNackDue)
+        if (_chatNackDue)
         {
-            chatNackDue = false;
-            return new ConnectRequest { Nack = new Nack { Lane = Lane.Chat, ExpectedSeq = journal.ChatDownSeq + 1 } };
+            _chatNackDue = false;
+            return new ConnectRequest { Nack = new Nack { Lane = Lane.Chat, ExpectedSeq = _journal.ChatDownSeq + 1 } };
         }
 
         if (!IsHeartbeatDue)
@@ -104,26 +104,26 @@ internal sealed partial class NodeSession
         }
 
         ScheduleHeartbeat();
-        return new ConnectRequest { Heartbeat = new NodeHeartbeat { ChatDownSeq = journal.ChatDownSeq, Status = status } };
+        return new ConnectRequest { Heartbeat = new NodeHeartbeat { ChatDownSeq = _journal.ChatDownSeq, Status = _status } };
     }
 
     private ConnectRequest? TakeBatch(Lane lane)
     {
-        var window = windows[lane];
+        var window = _windows[lane];
         if (!window.MayHaveMore)
         {
             return null;
         }
 
-        var credit = window.Credit(limits.WindowBatches, limits.WindowBytes);
+        var credit = window.Credit(_limits.WindowBatches, _limits.WindowBytes);
         var batch = credit == 0
             ? null
-            : journal.NextBatch(
+            : _journal.NextBatch(
                 lane,
                 window.Cursor,
                 LinkLimits.BatchEntriesMax,
                 Math.Min(credit, LinkLimits.BatchBytesMax),
-                orOneLarger: window.IsIdle || credit >= limits.RecordBytesMax);
+                orOneLarger: window.IsIdle || credit >= _limits.RecordBytesMax);
         if (batch is null)
         {
             // An ack or a new entry opens the lane again.
@@ -137,14 +137,14 @@ internal sealed partial class NodeSession
 
     private ConnectRequest? TakeBulk()
     {
-        var window = windows[Lane.Bulk];
-        if (snapshot is null || window.Credit(limits.WindowBatches, limits.WindowBytes) < (window.IsIdle ? 1 : LinkLimits.BatchBytesMax))
+        var window = _windows[Lane.Bulk];
+        if (_snapshot is null || window.Credit(_limits.WindowBatches, _limits.WindowBytes) < (window.IsIdle ? 1 : LinkLimits.BatchBytesMax))
         {
-            window.MayHaveMore = snapshot is { EndSeq: null };
+            window.MayHaveMore = _snapshot is { EndSeq: null };
             return null;
         }
 
-        if (snapshot.Next(journal) is not { } entry)
+        if (_snapshot.Next(_journal) is not { } entry)
         {
             window.MayHaveMore = false;
             return null;
@@ -157,8 +157,8 @@ internal sealed partial class NodeSession
 
     private ConnectRequest? TakeProgress()
     {
-        var now = time.GetTimestamp();
-        foreach (var slot in progress.Values)
+        var now = _time.GetTimestamp();
+        foreach (var slot in _progress.Values)
         {
             if (slot.Waiting is { } report && slot.DueAt <= now)
             {
@@ -173,20 +173,20 @@ internal sealed partial class NodeSession
 
     private ConnectRequest? TakeEphemeral()
     {
-        if (ephemeral.Count == 0)
+        if (_ephemeral.Count == 0)
         {
             return null;
         }
 
-        var oldest = ephemeral.GetAt(0).Value;
-        ephemeral.RemoveAt(0);
+        var oldest = _ephemeral.GetAt(0).Value;
+        _ephemeral.RemoveAt(0);
         return new ConnectRequest { Ephemeral = oldest };
     }
 
     // ±10 %, so that the nodes of a fleet that came back together do not stay in step.
-    private void ScheduleHeartbeat() => heartbeatDue = time.GetTimestamp() + Ticks(heartbeatInterval * (0.9 + (0.2 * random.NextDouble())));
+    private void ScheduleHeartbeat() => _heartbeatDue = _time.GetTimestamp() + Ticks(_heartbeatInterval * (0.9 + (0.2 * _random.NextDouble())));
 
-    private long Ticks(TimeSpan span) => (long)(span.TotalSeconds * time.TimestampFrequency);
+    private long Ticks(TimeSpan span) => (long)(span.TotalSeconds * _time.TimestampFrequency);
 
     /// <summary>The report of one running attempt that waits, and when it may leave.</summary>
     private sealed class ProgressSlot

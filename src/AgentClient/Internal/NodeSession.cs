@@ -20,31 +20,31 @@ internal sealed partial class NodeSession
     private static readonly TimeSpan HeartbeatMin = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan HeartbeatMax = TimeSpan.FromSeconds(120);
 
-    private readonly Journal journal;
-    private readonly NodeSessionOptions options;
-    private readonly TimeProvider time;
-    private readonly Random random;
-    private readonly HashSet<string> commandTypes;
-    private readonly Queue<SessionEvent> events = new();
+    private readonly Journal _journal;
+    private readonly NodeSessionOptions _options;
+    private readonly TimeProvider _time;
+    private readonly Random _random;
+    private readonly HashSet<string> _commandTypes;
+    private readonly Queue<SessionEvent> _events = new();
 
     // Events of a transaction that has not committed yet: a rollback must not leave announcements behind.
-    private readonly List<SessionEvent> staged = [];
+    private readonly List<SessionEvent> _staged = [];
 
-    private readonly Dictionary<Lane, LaneWindow> windows = LaneWindow.Lanes.ToDictionary(lane => lane, lane => new LaneWindow(lane));
-    private readonly Queue<ConnectRequest> control = new();
-    private LinkLimits limits = LinkLimits.Default;
-    private bool chatAckDue;
-    private bool chatNackDue;
-    private bool chatHeldBack;
+    private readonly Dictionary<Lane, LaneWindow> _windows = LaneWindow.Lanes.ToDictionary(lane => lane, lane => new LaneWindow(lane));
+    private readonly Queue<ConnectRequest> _control = new();
+    private LinkLimits _limits = LinkLimits.Default;
+    private bool _chatAckDue;
+    private bool _chatNackDue;
+    private bool _chatHeldBack;
 
     /// <summary>Takes the journal over. Attempts that an earlier process started and did not finish become INTERRUPTED here.</summary>
     public NodeSession(Journal journal, NodeSessionOptions options, TimeProvider time, Random random)
     {
-        this.journal = journal;
-        this.options = options;
-        this.time = time;
-        this.random = random;
-        commandTypes = [.. options.CommandTypes];
+        _journal = journal;
+        _options = options;
+        _time = time;
+        _random = random;
+        _commandTypes = [.. options.CommandTypes];
         InterruptStarted();
     }
 
@@ -52,7 +52,7 @@ internal sealed partial class NodeSession
     public SessionState State { get; private set; }
 
     /// <summary>Whether everything sent is acknowledged and nothing else can be sent; a drained link may be closed then.</summary>
-    public bool IsIdle => windows.Values.All(window => window is { IsIdle: true, MayHaveMore: false }) && control.Count == 0 && !chatAckDue;
+    public bool IsIdle => _windows.Values.All(window => window is { IsIdle: true, MayHaveMore: false }) && _control.Count == 0 && !_chatAckDue;
 
     /// <summary>Begins a link: everything that belonged to the one before is forgotten.</summary>
     public Hello CreateHello()
@@ -63,16 +63,16 @@ internal sealed partial class NodeSession
         {
             ProtocolMin = ProtocolVersion,
             ProtocolMax = ProtocolVersion,
-            InstanceId = options.InstanceId,
-            JournalId = journal.JournalId,
-            JournalEpoch = journal.Epoch,
-            NodeVersion = options.NodeVersion,
-            Platform = options.Platform,
-            CommandTypes = { commandTypes.Order(StringComparer.Ordinal) },
-            ChatDownSeq = journal.ChatDownSeq,
-            Running = { journal.HeldCommands() },
+            InstanceId = _options.InstanceId,
+            JournalId = _journal.JournalId,
+            JournalEpoch = _journal.Epoch,
+            NodeVersion = _options.NodeVersion,
+            Platform = _options.Platform,
+            CommandTypes = { _commandTypes.Order(StringComparer.Ordinal) },
+            ChatDownSeq = _journal.ChatDownSeq,
+            Running = { _journal.HeldCommands() },
         };
-        foreach (var (key, value) in options.Labels)
+        foreach (var (key, value) in _options.Labels)
         {
             hello.Labels.Add(key, value);
         }
@@ -81,7 +81,7 @@ internal sealed partial class NodeSession
         {
             // first_seq is the number after the last acknowledged one, not the lowest row: superseded numbers are held in the sense that
             // matters, since nothing the Hub needs is missing.
-            var (lastSeq, ackedSeq) = journal.Position(lane);
+            var (lastSeq, ackedSeq) = _journal.Position(lane);
             hello.Upstream.Add(new UpstreamPosition { Lane = lane, FirstSeq = ackedSeq + 1, LastSeq = lastSeq });
         }
 
@@ -92,10 +92,10 @@ internal sealed partial class NodeSession
     public void LinkLost()
     {
         State = SessionState.Offline;
-        control.Clear();
-        chatAckDue = chatNackDue = chatHeldBack = false;
-        snapshot = null;
-        foreach (var window in windows.Values)
+        _control.Clear();
+        _chatAckDue = _chatNackDue = _chatHeldBack = false;
+        _snapshot = null;
+        foreach (var window in _windows.Values)
         {
             window.Start(0);
         }
@@ -142,14 +142,14 @@ internal sealed partial class NodeSession
                 ApplySettings(frame.Settings);
                 break;
             case ConnectResponse.FrameOneofCase.NewCredential:
-                events.Enqueue(new SessionEvent.CredentialIssued(frame.NewCredential.CredentialId, frame.NewCredential.Token));
+                _events.Enqueue(new SessionEvent.CredentialIssued(frame.NewCredential.CredentialId, frame.NewCredential.Token));
                 break;
             case ConnectResponse.FrameOneofCase.Drain:
-                events.Enqueue(new SessionEvent.Draining(frame.Drain.ReconnectAfter?.ToTimeSpan() ?? TimeSpan.Zero));
+                _events.Enqueue(new SessionEvent.Draining(frame.Drain.ReconnectAfter?.ToTimeSpan() ?? TimeSpan.Zero));
                 break;
             case ConnectResponse.FrameOneofCase.Goodbye:
                 State = SessionState.Ended;
-                events.Enqueue(new SessionEvent.Ended(frame.Goodbye));
+                _events.Enqueue(new SessionEvent.Ended(frame.Goodbye));
                 break;
             default:
                 // A frame of a later protocol: settled by the version in Welcome, so it can only be one that may be ignored.
@@ -158,29 +158,29 @@ internal sealed partial class NodeSession
     }
 
     /// <summary>The next thing the driver has to know.</summary>
-    public bool TryTakeEvent([NotNullWhen(true)] out SessionEvent? next) => events.TryDequeue(out next);
+    public bool TryTakeEvent([NotNullWhen(true)] out SessionEvent? next) => _events.TryDequeue(out next);
 
     /// <summary>The credential of <see cref="SessionEvent.CredentialIssued"/> is on the disk: the Hub may retire the old one.</summary>
     public void CredentialStored(string credentialId)
     {
         if (State is SessionState.Online)
         {
-            control.Enqueue(new ConnectRequest { CredentialStored = new CredentialStored { CredentialId = credentialId } });
+            _control.Enqueue(new ConnectRequest { CredentialStored = new CredentialStored { CredentialId = credentialId } });
         }
     }
 
     /// <summary>The oldest chat message that waits for the handler.</summary>
-    public InboxMessage? PeekChat() => journal.FirstInInbox();
+    public InboxMessage? PeekChat() => _journal.FirstInInbox();
 
     /// <summary>The handler has run: the message is not shown to it again.</summary>
     public void ChatHandled(long seq)
     {
-        journal.Write(() => journal.RemoveFromInbox(seq));
-        if (chatHeldBack && journal.CountInbox() <= Journal.InboxMax / 2)
+        _journal.Write(() => _journal.RemoveFromInbox(seq));
+        if (_chatHeldBack && _journal.CountInbox() <= Journal.InboxMax / 2)
         {
             // Asks for the batch that was left unanswered while the inbox was full.
-            chatHeldBack = false;
-            chatNackDue = true;
+            _chatHeldBack = false;
+            _chatNackDue = true;
         }
     }
 
@@ -200,10 +200,10 @@ internal sealed partial class NodeSession
         {
             Transact(() =>
             {
-                journal.BecomeNewJournal();
-                staged.Add(new SessionEvent.JournalReplaced());
+                _journal.BecomeNewJournal();
+                _staged.Add(new SessionEvent.JournalReplaced());
             });
-            kept.Clear();
+            _kept.Clear();
             State = SessionState.Ended;
             return;
         }
@@ -212,12 +212,12 @@ internal sealed partial class NodeSession
         Transact(() =>
         {
             // One transaction: the epoch is on the disk before anything it entails is, and before anything is numbered under it.
-            var epochBefore = journal.Epoch;
-            journal.StoreEpoch(welcome.Epoch);
-            kept.Clear();
+            var epochBefore = _journal.Epoch;
+            _journal.StoreEpoch(welcome.Epoch);
+            _kept.Clear();
             if (welcome.Lanes.Any(lane => lane.Reason is SnapshotReason.JournalNew))
             {
-                journal.RestartNumbering();
+                _journal.RestartNumbering();
             }
 
             foreach (var lane in LaneWindow.Lanes)
@@ -225,10 +225,10 @@ internal sealed partial class NodeSession
                 startsAt[lane] = StartLane(lane, welcome.Lanes.FirstOrDefault(start => start.Lane == lane));
             }
 
-            if (welcome.ChatDownSeq != journal.ChatDownSeq)
+            if (welcome.ChatDownSeq != _journal.ChatDownSeq)
             {
                 // The journal was lost, and what it had confirmed does not come again: without this every batch would look like a gap.
-                journal.SetChatDownSeq(welcome.ChatDownSeq);
+                _journal.SetChatDownSeq(welcome.ChatDownSeq);
             }
 
             PlanResync(welcome, epochBefore);
@@ -238,25 +238,25 @@ internal sealed partial class NodeSession
                 ApplyAtWelcome(verdict);
             }
 
-            staged.Add(new SessionEvent.Welcomed(welcome.LinkId, welcome.HostId, welcome.Epoch));
+            _staged.Add(new SessionEvent.Welcomed(welcome.LinkId, welcome.HostId, welcome.Epoch));
         });
 
         foreach (var (lane, storedSeq) in startsAt)
         {
-            windows[lane].Start(storedSeq);
+            _windows[lane].Start(storedSeq);
         }
 
         State = SessionState.Online;
         ApplySettings(welcome.Settings ?? new Settings());
         // The first heartbeat follows at once: it carries the node's status.
-        heartbeatDue = time.GetTimestamp();
+        _heartbeatDue = _time.GetTimestamp();
         BeginSnapshots();
     }
 
     // Returns the number the Hub holds; the next batch begins one higher.
     private long StartLane(Lane lane, LaneStart? start)
     {
-        var (lastSeq, ackedSeq) = journal.Position(lane);
+        var (lastSeq, ackedSeq) = _journal.Position(lane);
         if (start is null || start.Reason is SnapshotReason.JournalNew)
         {
             return ackedSeq;
@@ -267,8 +267,8 @@ internal sealed partial class NodeSession
             throw new LinkProtocolException($"Lane {lane}: the Hub holds number {start.StoredSeq}, {lastSeq} is the last ever given.");
         }
 
-        Announce(journal.Acknowledge(lane, start.StoredSeq), []);
-        journal.SetAcked(lane, start.StoredSeq);
+        Announce(_journal.Acknowledge(lane, start.StoredSeq), []);
+        _journal.SetAcked(lane, start.StoredSeq);
         return start.StoredSeq;
     }
 
@@ -278,11 +278,11 @@ internal sealed partial class NodeSession
         window.Acked(ack.Seq);
         Transact(() =>
         {
-            Announce(journal.Acknowledge(ack.Lane, ack.Seq), ack.Rejected);
+            Announce(_journal.Acknowledge(ack.Lane, ack.Seq), ack.Rejected);
             NoteRejected(ack.Rejected);
             foreach (var conflict in ack.Conflicts)
             {
-                staged.Add(new SessionEvent.Conflicting(new RecordConflict(conflict.Collection, conflict.RecordId, conflict.ConflictId)));
+                _staged.Add(new SessionEvent.Conflicting(new RecordConflict(conflict.Collection, conflict.RecordId, conflict.ConflictId)));
             }
 
             foreach (var verdict in ack.Commands)
@@ -290,28 +290,28 @@ internal sealed partial class NodeSession
                 Apply(verdict);
             }
 
-            if (ack.Lane is Lane.Bulk && snapshot is { EndSeq: { } end } && end <= ack.Seq)
+            if (ack.Lane is Lane.Bulk && _snapshot is { EndSeq: { } end } && end <= ack.Seq)
             {
-                journal.SetSnapshotPending(snapshot.Collection, false);
+                _journal.SetSnapshotPending(_snapshot.Collection, false);
             }
         });
-        if (ack.Lane is Lane.Bulk && snapshot is { EndSeq: { } sent } && sent <= ack.Seq)
+        if (ack.Lane is Lane.Bulk && _snapshot is { EndSeq: { } sent } && sent <= ack.Seq)
         {
-            snapshot = null;
+            _snapshot = null;
             BeginSnapshots();
         }
 
         // Rejections and verdicts may have queued entries of the commands lane.
-        windows[Lane.Commands].MayHaveMore = true;
+        _windows[Lane.Commands].MayHaveMore = true;
     }
 
     private void OnNack(Nack nack)
     {
         var window = Window(nack.Lane);
-        if (window.Nacked(nack.ExpectedSeq, journal.Position(nack.Lane).AckedSeq) && nack.Lane is Lane.Bulk && snapshot is not null)
+        if (window.Nacked(nack.ExpectedSeq, _journal.Position(nack.Lane).AckedSeq) && nack.Lane is Lane.Bulk && _snapshot is not null)
         {
             // Parts are not kept, so the re-sync begins anew under another id.
-            snapshot = new SnapshotRun(snapshot.Collection);
+            _snapshot = new SnapshotRun(_snapshot.Collection);
         }
     }
 
@@ -322,26 +322,26 @@ internal sealed partial class NodeSession
             throw new LinkProtocolException($"A batch of lane {batch.Lane} with the range {batch.FirstSeq}..{batch.LastSeq} arrived.");
         }
 
-        var taken = journal.ChatDownSeq;
+        var taken = _journal.ChatDownSeq;
         if (batch.FirstSeq > taken + 1)
         {
-            chatNackDue = true;
+            _chatNackDue = true;
             return;
         }
 
         if (batch.LastSeq > taken)
         {
-            if (journal.CountInbox() + batch.Entries.Count > Journal.InboxMax)
+            if (_journal.CountInbox() + batch.Entries.Count > Journal.InboxMax)
             {
                 // No ack means no credit: the messages wait with the Hub until the handler has caught up.
-                chatHeldBack = true;
+                _chatHeldBack = true;
                 return;
             }
 
             TakeChat(batch, taken);
         }
 
-        chatAckDue = true;
+        _chatAckDue = true;
     }
 
     private void TakeChat(Batch batch, long taken) => Transact(() =>
@@ -357,11 +357,11 @@ internal sealed partial class NodeSession
             last = entry.Seq;
             if (entry.Seq > taken)
             {
-                journal.StoreChatDown(entry.Seq, entry.Chat);
+                _journal.StoreChatDown(entry.Seq, entry.Chat);
             }
         }
 
-        journal.SetChatDownSeq(batch.LastSeq);
+        _journal.SetChatDownSeq(batch.LastSeq);
     });
 
     private void Announce(IReadOnlyList<Entry> acked, IReadOnlyCollection<RejectedRecord> rejected)
@@ -370,7 +370,7 @@ internal sealed partial class NodeSession
         {
             if (Records.Acked(entry) is { } record && !rejected.Any(refused => refused.Seq == entry.Seq))
             {
-                staged.Add(new SessionEvent.Acked(record));
+                _staged.Add(new SessionEvent.Acked(record));
             }
         }
     }
@@ -380,38 +380,38 @@ internal sealed partial class NodeSession
     {
         foreach (var refused in rejected)
         {
-            staged.Add(new SessionEvent.Refused(new RecordRefused(refused.Lane, refused.RecordId, refused.Reason, refused.Detail)));
+            _staged.Add(new SessionEvent.Refused(new RecordRefused(refused.Lane, refused.RecordId, refused.Reason, refused.Detail)));
         }
 
         foreach (var lane in rejected.GroupBy(refused => refused.Lane))
         {
             var noted = new RejectedNoted { Lane = lane.Key, Seq = lane.Max(refused => refused.Seq) };
             var key = FormattableString.Invariant($"rejected/{(int)noted.Lane}/{noted.Seq}");
-            if (!journal.IsQueued(Lane.Commands, key))
+            if (!_journal.IsQueued(Lane.Commands, key))
             {
-                journal.Enqueue(Lane.Commands, key, new Entry { RejectedNoted = noted });
+                _journal.Enqueue(Lane.Commands, key, new Entry { RejectedNoted = noted });
             }
         }
     }
 
     private void ApplySettings(Settings settings)
     {
-        limits = LinkLimits.From(settings);
+        _limits = LinkLimits.From(settings);
         var interval = settings.HeartbeatInterval?.ToTimeSpan() ?? LinkLimits.HeartbeatDefault;
-        heartbeatInterval = interval < HeartbeatMin ? HeartbeatMin : interval > HeartbeatMax ? HeartbeatMax : interval;
+        _heartbeatInterval = interval < HeartbeatMin ? HeartbeatMin : interval > HeartbeatMax ? HeartbeatMax : interval;
         ScheduleHeartbeat();
     }
 
     private LaneWindow Window(Lane lane) =>
-        windows.TryGetValue(lane, out var window) ? window : throw new LinkProtocolException($"Lane {lane} is not one of the numbered lanes.");
+        _windows.TryGetValue(lane, out var window) ? window : throw new LinkProtocolException($"Lane {lane} is not one of the numbered lanes.");
 
     private void Transact(Action body)
     {
-        staged.Clear();
-        journal.Write(body);
-        foreach (var next in staged)
+        _staged.Clear();
+        _journal.Write(body);
+        foreach (var next in _staged)
         {
-            events.Enqueue(next);
+            _events.Enqueue(next);
         }
     }
 }

@@ -11,7 +11,7 @@ internal sealed partial class ResultUploads(
 {
     private static readonly TimeSpan UploadTimeout = TimeSpan.FromMinutes(2);
 
-    private readonly BackOff backOff = new(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(64), random);
+    private readonly BackOff _backOff = new(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(64), random);
 
     public async Task RunAsync(CancellationToken stopping)
     {
@@ -23,11 +23,11 @@ internal sealed partial class ResultUploads(
                 if (await TryUploadAsync(hostId, credential, upload.Key, upload.Result, stopping))
                 {
                     session.Change(target => target.UploadDone(upload.Key));
-                    backOff.Reset();
+                    _backOff.Reset();
                 }
                 else
                 {
-                    await Task.Delay(backOff.Next(), time, stopping);
+                    await Task.Delay(_backOff.Next(), time, stopping);
                 }
             }
 

@@ -14,28 +14,28 @@ internal sealed class RetryPolicy(Random random)
     // A link that lived this long was a good one: the next failure is a new story.
     private static readonly TimeSpan StableAfter = TimeSpan.FromMinutes(1);
 
-    private readonly BackOff quick = new(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(64), random);
+    private readonly BackOff _quick = new(TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(64), random);
 
     // A wait spans the rest of one window and a part of the next, so half of the bound is the largest window.
-    private readonly BackOff slow = new(TimeSpan.FromSeconds(1), WaitMax / 2, random);
-    private TimeSpan takenOver = TakenOverFirst;
-    private bool journalReplaced;
+    private readonly BackOff _slow = new(TimeSpan.FromSeconds(1), WaitMax / 2, random);
+    private TimeSpan _takenOver = TakenOverFirst;
+    private bool _journalReplaced;
 
     /// <summary>Decides, given how long the link had been online.</summary>
     public RetryDecision After(LinkEnd end, TimeSpan online)
     {
         if (online >= StableAfter)
         {
-            quick.Reset();
-            slow.Reset();
+            _quick.Reset();
+            _slow.Reset();
         }
 
         // Once is how it should be; a Hub that says it of the new journal too must not be dialled in a tight loop.
-        var replacedAgain = journalReplaced;
-        journalReplaced = end is LinkEnd.JournalReplaced;
+        var replacedAgain = _journalReplaced;
+        _journalReplaced = end is LinkEnd.JournalReplaced;
         if (end is not LinkEnd.Dismissed { Reason: GoodbyeReason.TakenOver } || online >= WaitMax)
         {
-            takenOver = TakenOverFirst;
+            _takenOver = TakenOverFirst;
         }
 
         return end switch
@@ -46,17 +46,17 @@ internal sealed class RetryPolicy(Random random)
             LinkEnd.Dismissed { Reason: GoodbyeReason.TakenOver } => RetryDecision.In(NextTakenOver()),
             LinkEnd.Dismissed { RetryAfter: var after } when after > TimeSpan.Zero => RetryDecision.In(Bounded(after)),
             LinkEnd.Dismissed { Reason: GoodbyeReason.ClonedIdentity } => RetryDecision.In(WaitMax),
-            LinkEnd.Dismissed { Reason: GoodbyeReason.TeamSuspended } => RetryDecision.In(slow.Next()),
-            LinkEnd.Failed { Code: StatusCode.Unauthenticated } => RetryDecision.InWithNewCredential(slow.Next()),
-            LinkEnd.Failed { Code: StatusCode.FailedPrecondition } => RetryDecision.In(slow.Next()),
-            _ => RetryDecision.In(quick.Next()),
+            LinkEnd.Dismissed { Reason: GoodbyeReason.TeamSuspended } => RetryDecision.In(_slow.Next()),
+            LinkEnd.Failed { Code: StatusCode.Unauthenticated } => RetryDecision.InWithNewCredential(_slow.Next()),
+            LinkEnd.Failed { Code: StatusCode.FailedPrecondition } => RetryDecision.In(_slow.Next()),
+            _ => RetryDecision.In(_quick.Next()),
         };
     }
 
     private TimeSpan NextTakenOver()
     {
-        var wait = takenOver;
-        takenOver = Bounded(takenOver * 2);
+        var wait = _takenOver;
+        _takenOver = Bounded(_takenOver * 2);
         return wait;
     }
 

@@ -8,9 +8,9 @@ namespace Hub.AgentClient.Internal;
 /// </summary>
 internal sealed class SharedSession(NodeSession session)
 {
-    private readonly Lock gate = new();
-    private TaskCompletionSource? changed;
-    private bool announcing;
+    private readonly Lock _gate = new();
+    private TaskCompletionSource? _changed;
+    private bool _announcing;
 
     /// <summary>There may be frames to send.</summary>
     public Signal Outgoing { get; } = new();
@@ -27,7 +27,7 @@ internal sealed class SharedSession(NodeSession session)
     /// <summary>Asks without waking anyone. Loops use it, or they would wake themselves for ever.</summary>
     public T Read<T>(Func<NodeSession, T> step)
     {
-        lock (gate)
+        lock (_gate)
         {
             return step(session);
         }
@@ -38,11 +38,11 @@ internal sealed class SharedSession(NodeSession session)
     {
         T result;
         TaskCompletionSource? waiting;
-        lock (gate)
+        lock (_gate)
         {
             result = step(session);
-            waiting = changed;
-            changed = null;
+            waiting = _changed;
+            _changed = null;
         }
 
         waiting?.TrySetResult();
@@ -70,25 +70,25 @@ internal sealed class SharedSession(NodeSession session)
             events.Add(next);
         }
 
-        announcing = events.Count > 0;
+        _announcing = events.Count > 0;
         return events;
     });
 
     /// <summary>What <see cref="TakeIn"/> returned is known to the application: whoever waits for acknowledgements may go on.</summary>
-    public void Announced() => Change(_ => announcing = false);
+    public void Announced() => Change(_ => _announcing = false);
 
     /// <summary>Null if the condition holds now; otherwise a task that ends at the next change, after which it can be asked again.</summary>
     public Task? UntilChangedUnless(Func<NodeSession, bool> condition)
     {
-        lock (gate)
+        lock (_gate)
         {
-            if (!announcing && condition(session))
+            if (!_announcing && condition(session))
             {
                 return null;
             }
 
-            changed ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return changed.Task;
+            _changed ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            return _changed.Task;
         }
     }
 }

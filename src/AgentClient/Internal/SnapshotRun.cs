@@ -8,9 +8,9 @@ namespace Hub.AgentClient.Internal;
 /// </summary>
 internal sealed class SnapshotRun(Collection collection)
 {
-    private readonly string id = Guid.NewGuid().ToString("N");
-    private string lastKey = "";
-    private bool begun;
+    private readonly string _id = Guid.NewGuid().ToString("N");
+    private string _lastKey = "";
+    private bool _begun;
 
     public Collection Collection => collection;
 
@@ -25,14 +25,14 @@ internal sealed class SnapshotRun(Collection collection)
             return null;
         }
 
-        if (!begun)
+        if (!_begun)
         {
-            begun = true;
+            _begun = true;
             return Numbered(journal, new Entry
             {
                 SnapshotBegin = new SnapshotBegin
                 {
-                    SnapshotId = id,
+                    SnapshotId = _id,
                     Collection = collection,
                     // Everything numbered so far is in the mirror the parts are read from; what changes later has a higher number.
                     BaseSeq = journal.Position(Lane.Data).LastSeq,
@@ -40,17 +40,17 @@ internal sealed class SnapshotRun(Collection collection)
             });
         }
 
-        var records = journal.MirrorAfter(collection, lastKey, LinkLimits.BatchBytesMax);
+        var records = journal.MirrorAfter(collection, _lastKey, LinkLimits.BatchBytesMax);
         if (records.Count > 0)
         {
-            lastKey = records[^1].Key;
+            _lastKey = records[^1].Key;
             return Numbered(journal, new Entry
             {
-                SnapshotPart = new SnapshotPart { SnapshotId = id, Records = { records.Select(record => record.Record) } },
+                SnapshotPart = new SnapshotPart { SnapshotId = _id, Records = { records.Select(record => record.Record) } },
             });
         }
 
-        var end = Numbered(journal, new Entry { SnapshotEnd = new SnapshotEnd { SnapshotId = id } });
+        var end = Numbered(journal, new Entry { SnapshotEnd = new SnapshotEnd { SnapshotId = _id } });
         EndSeq = end.Seq;
         return end;
     }

@@ -9,16 +9,16 @@ internal sealed partial class SourceReader(SharedSession session, Func<Collectio
     // Records handed over in one step: bounds both memory and the time the session is held.
     private const int StepMax = 200;
 
-    private readonly Lock gate = new();
-    private readonly Dictionary<Collection, Task> readings = [];
+    private readonly Lock _gate = new();
+    private readonly Dictionary<Collection, Task> _readings = [];
 
     public void Start(Collection collection, CancellationToken stopping)
     {
-        lock (gate)
+        lock (_gate)
         {
-            if (!readings.TryGetValue(collection, out var reading) || reading.IsCompleted)
+            if (!_readings.TryGetValue(collection, out var reading) || reading.IsCompleted)
             {
-                readings[collection] = Task.Run(() => ReadAsync(collection, stopping), CancellationToken.None);
+                _readings[collection] = Task.Run(() => ReadAsync(collection, stopping), CancellationToken.None);
             }
         }
     }
@@ -26,9 +26,9 @@ internal sealed partial class SourceReader(SharedSession session, Func<Collectio
     /// <summary>Ends when every reading has ended.</summary>
     public Task EndedAsync()
     {
-        lock (gate)
+        lock (_gate)
         {
-            return Task.WhenAll(readings.Values);
+            return Task.WhenAll(_readings.Values);
         }
     }
 

@@ -8,9 +8,9 @@ namespace Hub.Storage;
 /// </summary>
 internal sealed class EventSignal
 {
-    private readonly Lock gate = new();
+    private readonly Lock _gate = new();
 
-    private readonly Dictionary<string, Entry> entries = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);
 
     /// <summary>
     /// Starts to listen. Open the watch first, then read, then wait for more than what was read: what commits before the read is in it,
@@ -18,9 +18,9 @@ internal sealed class EventSignal
     /// </summary>
     public EventWatch Watch(string teamId)
     {
-        lock (gate)
+        lock (_gate)
         {
-            ref var entry = ref CollectionsMarshal.GetValueRefOrAddDefault(entries, teamId, out _);
+            ref var entry = ref CollectionsMarshal.GetValueRefOrAddDefault(_entries, teamId, out _);
             entry ??= new Entry();
             entry.Watches++;
             return new EventWatch(this, teamId, entry);
@@ -30,9 +30,9 @@ internal sealed class EventSignal
     /// <summary>The events of the team up to <paramref name="seq"/> are committed. A repeat, or an older number, has no effect.</summary>
     public void Publish(string teamId, long seq)
     {
-        lock (gate)
+        lock (_gate)
         {
-            if (entries.TryGetValue(teamId, out var entry) && seq > entry.Seq)
+            if (_entries.TryGetValue(teamId, out var entry) && seq > entry.Seq)
             {
                 entry.Seq = seq;
                 var wake = entry.Changed;
@@ -44,19 +44,19 @@ internal sealed class EventSignal
 
     public IReadOnlyList<string> WatchedTeams()
     {
-        lock (gate)
+        lock (_gate)
         {
-            return [.. entries.Keys];
+            return [.. _entries.Keys];
         }
     }
 
     internal void End(string teamId, Entry entry)
     {
-        lock (gate)
+        lock (_gate)
         {
             if (--entry.Watches == 0)
             {
-                entries.Remove(teamId);
+                _entries.Remove(teamId);
             }
         }
     }
@@ -64,7 +64,7 @@ internal sealed class EventSignal
     /// <summary>Null if an event after <paramref name="seq"/> is known, else what completes with the next one.</summary>
     internal Task? ChangeAfter(Entry entry, long seq)
     {
-        lock (gate)
+        lock (_gate)
         {
             return entry.Seq > seq ? null : entry.Changed.Task;
         }
@@ -86,7 +86,7 @@ internal sealed class EventSignal
 /// <summary>One watcher's hold on its team's entry; dispose ends it. For one caller at a time.</summary>
 internal sealed class EventWatch(EventSignal signal, string teamId, EventSignal.Entry entry) : IDisposable
 {
-    private bool ended;
+    private bool _ended;
 
     /// <summary>Completes once an event after <paramref name="seq"/> is committed.</summary>
     public async Task WaitAsync(long seq, CancellationToken ct)
@@ -99,9 +99,9 @@ internal sealed class EventWatch(EventSignal signal, string teamId, EventSignal.
 
     public void Dispose()
     {
-        if (!ended)
+        if (!_ended)
         {
-            ended = true;
+            _ended = true;
             signal.End(teamId, entry);
         }
     }

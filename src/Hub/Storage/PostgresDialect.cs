@@ -8,7 +8,7 @@ internal sealed class PostgresDialect : IDialect
     // Classes and codes, https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rolled back (deadlock,
     // serialization), no resources (disk full, too many connections), operator intervention (shutdown, cancel), system (I/O);
     // lock not available; read-only since a failover; ended for idling in a transaction.
-    private static readonly string[] unavailable = ["08", "40", "53", "57", "58", "55P03", "25006", "25P03"];
+    private static readonly string[] Unavailable = ["08", "40", "53", "57", "58", "55P03", "25006", "25P03"];
 
     public string BlobType => "bytea";
 
@@ -25,7 +25,7 @@ internal sealed class PostgresDialect : IDialect
     public Exception? Translate(Exception thrown) => thrown switch
     {
         PostgresException { SqlState: ['2', '3', ..] } e => Violation(e),
-        PostgresException e => Array.Exists(unavailable, code => e.SqlState.StartsWith(code, StringComparison.Ordinal))
+        PostgresException e => Array.Exists(Unavailable, code => e.SqlState.StartsWith(code, StringComparison.Ordinal))
             ? new StoreUnavailableException($"PostgreSQL is unavailable ({e.SqlState}).", e)
             : null,
         // Whatever the driver reports without the server's word is about the connection.

@@ -14,59 +14,59 @@ internal sealed class PostgresEngine : StoreEngine
 
     private const string EnterScopeSql = $"set local role {Role}; select set_config('hub.team_ids', @csv, true)";
 
-    private readonly PostgresDialect dialect = new();
+    private readonly PostgresDialect _dialect = new();
 
-    private readonly StoreOptions options;
+    private readonly StoreOptions _options;
 
-    private readonly TimeProvider time;
+    private readonly TimeProvider _time;
 
-    private readonly ILoggerFactory logs;
+    private readonly ILoggerFactory _logs;
 
-    private readonly string writerConnectionString;
+    private readonly string _writerConnectionString;
 
-    private readonly string listenConnectionString;
+    private readonly string _listenConnectionString;
 
-    private readonly NpgsqlDataSource readers;
+    private readonly NpgsqlDataSource _readers;
 
-    private PostgresEventRelay? relay;
+    private PostgresEventRelay? _relay;
 
     public PostgresEngine(StoreOptions options, TimeProvider time, ILoggerFactory logs)
     {
-        this.options = options;
-        this.time = time;
-        this.logs = logs;
+        _options = options;
+        _time = time;
+        _logs = logs;
         var requireTls = options.Backend == StoreBackend.Supabase;
         var reader = PostgresAddress.Parse(options.ConnectionString, requireTls);
         reader.MaxPoolSize = options.ReadersMax;
         reader.ApplicationName ??= "hub";
-        readers = NpgsqlDataSource.Create(reader);
+        _readers = NpgsqlDataSource.Create(reader);
 
         var writer = PostgresAddress.Parse(options.ConnectionString, requireTls);
         writer.Pooling = false; // The Writer owns its connection and must see its end.
         writer.ApplicationName ??= "hub-writer";
-        writerConnectionString = writer.ConnectionString;
+        _writerConnectionString = writer.ConnectionString;
 
         var listen = PostgresAddress.Parse(options.ListenConnectionString ?? options.ConnectionString, requireTls);
         listen.Pooling = false;
         listen.ApplicationName ??= "hub-listen";
         listen.KeepAlive = 15; // seconds; a dead peer is found although nothing is sent
-        listenConnectionString = listen.ConnectionString;
+        _listenConnectionString = listen.ConnectionString;
     }
 
-    public override IDialect Dialect => dialect;
+    public override IDialect Dialect => _dialect;
 
-    public override int WriterCount => options.WriterCount;
+    public override int WriterCount => _options.WriterCount;
 
     public override DbConnection OpenWriter()
     {
-        var connection = new NpgsqlConnection(writerConnectionString);
+        var connection = new NpgsqlConnection(_writerConnectionString);
         try
         {
             connection.Open();
             // A lock is not waited for longer than a caller would; a session whose process froze inside a transaction is ended by the
             // server, so that its row locks cannot stop the other replicas.
             connection.Execute("set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'");
-            if (!options.RelaxedDurability)
+            if (!_options.RelaxedDurability)
             {
                 RequireDurability(connection);
             }
@@ -126,7 +126,7 @@ internal sealed class PostgresEngine : StoreEngine
 
     public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
     {
-        await using var connection = await readers.OpenConnectionAsync(ct);
+        await using var connection = await _readers.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, ct);
         var begin = scope.IsSystem ? "set transaction read only" : $"set transaction read only; {EnterScopeSql}";
         await connection.ExecuteAsync(new CommandDefinition(begin, scope.IsSystem ? null : new { csv = scope.Csv }, transaction, cancellationToken: ct));
@@ -139,7 +139,7 @@ internal sealed class PostgresEngine : StoreEngine
         connection.Execute("select pg_advisory_xact_lock(@MigrationLock)", new { MigrationLock }, transaction, commandTimeout: 0);
 
     public override string MigrationSql(Migration migration) =>
-        migration.Sql.Replace("{blob}", dialect.BlobType, StringComparison.Ordinal) + ";\n" + migration.PostgresSql;
+        migration.Sql.Replace("{blob}", _dialect.BlobType, StringComparison.Ordinal) + ";\n" + migration.PostgresSql;
 
     public override void PrepareRoles(DbConnection connection, DbTransaction transaction) =>
         // Roles belong to the cluster, so another database's Hub may create it at the same moment.
@@ -193,17 +193,17 @@ internal sealed class PostgresEngine : StoreEngine
             transaction: transaction);
 
     public override void SchemaReady(EventSignal events) =>
-        relay = new PostgresEventRelay(readers, listenConnectionString, events, dialect, time, logs.CreateLogger<PostgresEventRelay>());
+        _relay = new PostgresEventRelay(_readers, _listenConnectionString, events, _dialect, _time, _logs.CreateLogger<PostgresEventRelay>());
 
-    public override void AnnounceEvents() => relay?.Announce();
+    public override void AnnounceEvents() => _relay?.Announce();
 
     public override async ValueTask DisposeAsync()
     {
-        if (relay is not null)
+        if (_relay is not null)
         {
-            await relay.DisposeAsync();
+            await _relay.DisposeAsync();
         }
-        await readers.DisposeAsync();
+        await _readers.DisposeAsync();
     }
 
     private static void RequireDurability(NpgsqlConnection connection)

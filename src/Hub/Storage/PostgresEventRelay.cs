@@ -24,56 +24,56 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
 
     private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
-    private readonly NpgsqlDataSource connections;
+    private readonly NpgsqlDataSource _connections;
 
-    private readonly string listenConnectionString;
+    private readonly string _listenConnectionString;
 
-    private readonly EventSignal events;
+    private readonly EventSignal _events;
 
-    private readonly PostgresDialect dialect;
+    private readonly PostgresDialect _dialect;
 
-    private readonly TimeProvider time;
+    private readonly TimeProvider _time;
 
-    private readonly ILogger log;
+    private readonly ILogger _log;
 
-    private readonly CancellationTokenSource stopping = new();
+    private readonly CancellationTokenSource _stopping = new();
 
     // One waiting item stands for any number of requests.
-    private readonly Channel<bool> announcements = Coalescing();
+    private readonly Channel<bool> _announcements = Coalescing();
 
-    private readonly Channel<bool> looks = Coalescing();
+    private readonly Channel<bool> _looks = Coalescing();
 
-    private readonly ITimer poll;
+    private readonly ITimer _poll;
 
-    private readonly Task running;
+    private readonly Task _running;
 
-    private volatile bool listening;
+    private volatile bool _listening;
 
     // Since the last look that the timer asked for; the timer's alone.
-    private TimeSpan sincePolled;
+    private TimeSpan _sincePolled;
 
     public PostgresEventRelay(
         NpgsqlDataSource connections, string listenConnectionString, EventSignal events, PostgresDialect dialect, TimeProvider time, ILogger log)
     {
-        this.connections = connections;
-        this.listenConnectionString = listenConnectionString;
-        this.events = events;
-        this.dialect = dialect;
-        this.time = time;
-        this.log = log;
-        running = Task.WhenAll(
+        _connections = connections;
+        _listenConnectionString = listenConnectionString;
+        _events = events;
+        _dialect = dialect;
+        _time = time;
+        _log = log;
+        _running = Task.WhenAll(
             RunAsync("announce", AnnounceAsync), RunAsync("listen", ListenAsync), RunAsync("look", LookAsync));
-        poll = time.CreateTimer(_ => Poll(), null, PollInterval, PollInterval);
+        _poll = time.CreateTimer(_ => Poll(), null, PollInterval, PollInterval);
     }
 
-    public void Announce() => announcements.Writer.TryWrite(true);
+    public void Announce() => _announcements.Writer.TryWrite(true);
 
     public async ValueTask DisposeAsync()
     {
-        await stopping.CancelAsync();
-        await poll.DisposeAsync();
-        await running;
-        stopping.Dispose();
+        await _stopping.CancelAsync();
+        await _poll.DisposeAsync();
+        await _running;
+        _stopping.Dispose();
     }
 
     private static Channel<bool> Coalescing() =>
@@ -81,34 +81,34 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
 
     private async Task RunAsync(string duty, Func<CancellationToken, Task> loop)
     {
-        while (!stopping.IsCancellationRequested)
+        while (!_stopping.IsCancellationRequested)
         {
             try
             {
-                await loop(stopping.Token);
+                await loop(_stopping.Token);
             }
-            catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+            catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
             {
                 return;
             }
             catch (Exception e)
             {
                 // Whatever it was, wake-ups go on: a loop that ended would leave watchers asleep.
-                StoreLog.RelayInterrupted(log, duty, e);
-                await Task.Delay(RetryDelay, time, stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                StoreLog.RelayInterrupted(_log, duty, e);
+                await Task.Delay(RetryDelay, _time, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }
 
     private async Task AnnounceAsync(CancellationToken ct)
     {
-        while (await announcements.Reader.WaitToReadAsync(ct))
+        while (await _announcements.Reader.WaitToReadAsync(ct))
         {
             // Taken before the NOTIFY: a commit that is announced from here on is not known to be covered by it.
-            announcements.Reader.TryRead(out _);
+            _announcements.Reader.TryRead(out _);
             try
             {
-                await using var connection = await connections.OpenConnectionAsync(ct);
+                await using var connection = await _connections.OpenConnectionAsync(ct);
                 await connection.ExecuteAsync(new CommandDefinition(NotifySql, cancellationToken: ct));
             }
             catch
@@ -116,68 +116,68 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
                 Announce(); // The others have not heard of it yet.
                 throw;
             }
-            await Task.Delay(AnnounceInterval, time, ct);
+            await Task.Delay(AnnounceInterval, _time, ct);
         }
     }
 
     private async Task ListenAsync(CancellationToken ct)
     {
-        await using var connection = new NpgsqlConnection(listenConnectionString);
+        await using var connection = new NpgsqlConnection(_listenConnectionString);
         await connection.OpenAsync(ct);
         await connection.ExecuteAsync(new CommandDefinition(ListenSql, cancellationToken: ct));
-        listening = true;
+        _listening = true;
         try
         {
             while (true)
             {
-                looks.Writer.TryWrite(true); // the first time for what was announced while nobody listened
+                _looks.Writer.TryWrite(true); // the first time for what was announced while nobody listened
                 await connection.WaitAsync(ct);
             }
         }
         finally
         {
-            listening = false;
+            _listening = false;
         }
     }
 
     private async Task LookAsync(CancellationToken ct)
     {
-        while (await looks.Reader.WaitToReadAsync(ct))
+        while (await _looks.Reader.WaitToReadAsync(ct))
         {
-            looks.Reader.TryRead(out _);
-            var teams = events.WatchedTeams();
+            _looks.Reader.TryRead(out _);
+            var teams = _events.WatchedTeams();
             if (teams.Count == 0)
             {
                 continue;
             }
             try
             {
-                await using var connection = await connections.OpenConnectionAsync(ct);
+                await using var connection = await _connections.OpenConnectionAsync(ct);
                 var counters = await connection.QueryAsync<(string TeamId, long Seq)>(new CommandDefinition(
-                    $"select team_id, event_seq from team_counters where {dialect.In("team_id", "teams")}",
-                    new { teams = dialect.InValue(teams) },
+                    $"select team_id, event_seq from team_counters where {_dialect.In("team_id", "teams")}",
+                    new { teams = _dialect.InValue(teams) },
                     cancellationToken: ct));
                 foreach (var (teamId, seq) in counters)
                 {
-                    events.Publish(teamId, seq);
+                    _events.Publish(teamId, seq);
                 }
             }
             catch
             {
-                looks.Writer.TryWrite(true);
+                _looks.Writer.TryWrite(true);
                 throw;
             }
-            await Task.Delay(AnnounceInterval, time, ct);
+            await Task.Delay(AnnounceInterval, _time, ct);
         }
     }
 
     private void Poll()
     {
-        sincePolled += PollInterval;
-        if (!listening || sincePolled >= RescueInterval)
+        _sincePolled += PollInterval;
+        if (!_listening || _sincePolled >= RescueInterval)
         {
-            sincePolled = TimeSpan.Zero;
-            looks.Writer.TryWrite(true);
+            _sincePolled = TimeSpan.Zero;
+            _looks.Writer.TryWrite(true);
         }
     }
 }

@@ -10,9 +10,9 @@ namespace Hub.Storage;
 /// </summary>
 internal sealed class RowMap(Type row) : SqlMapper.ITypeMap
 {
-    private readonly DefaultTypeMap inner = new(row);
+    private readonly DefaultTypeMap _inner = new(row);
 
-    private readonly ConstructorInfo? positional = PositionalConstructor(row);
+    private readonly ConstructorInfo? _positional = PositionalConstructor(row);
 
     /// <summary>Process-wide in Dapper, hence idempotent.</summary>
     public static void Install()
@@ -21,14 +21,14 @@ internal sealed class RowMap(Type row) : SqlMapper.ITypeMap
         SqlMapper.TypeMapProvider = static type => new RowMap(type);
     }
 
-    public ConstructorInfo? FindExplicitConstructor() => positional ?? inner.FindExplicitConstructor();
+    public ConstructorInfo? FindExplicitConstructor() => _positional ?? _inner.FindExplicitConstructor();
 
-    public ConstructorInfo? FindConstructor(string[] names, Type[] types) => inner.FindConstructor(names, types);
+    public ConstructorInfo? FindConstructor(string[] names, Type[] types) => _inner.FindConstructor(names, types);
 
     public SqlMapper.IMemberMap? GetConstructorParameter(ConstructorInfo constructor, string columnName) =>
-        inner.GetConstructorParameter(constructor, columnName);
+        _inner.GetConstructorParameter(constructor, columnName);
 
-    public SqlMapper.IMemberMap? GetMember(string columnName) => inner.GetMember(columnName);
+    public SqlMapper.IMemberMap? GetMember(string columnName) => _inner.GetMember(columnName);
 
     private static ConstructorInfo? PositionalConstructor(Type row)
     {

@@ -19,10 +19,10 @@ internal sealed partial class SqliteDialect : IDialect
 
     // Busy, locked, out of memory, read-only, interrupted, I/O error, corrupt, full, cannot open, lock protocol, not a database:
     // the file or the machine is at fault, never the job.
-    private static readonly FrozenSet<int> unavailable = new[] { 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26 }.ToFrozenSet();
+    private static readonly FrozenSet<int> Unavailable = new[] { 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26 }.ToFrozenSet();
 
     // "table.a, table.b", as SQLite reports a violated unique constraint, to its name. Replaced once, when the schema is final.
-    private FrozenDictionary<string, string> uniqueNames = FrozenDictionary<string, string>.Empty;
+    private FrozenDictionary<string, string> _uniqueNames = FrozenDictionary<string, string>.Empty;
 
     public string BlobType => "blob";
 
@@ -39,7 +39,7 @@ internal sealed partial class SqliteDialect : IDialect
     public Exception? Translate(Exception thrown) => thrown switch
     {
         SqliteException { SqliteErrorCode: Constraint } e => Violation(e),
-        SqliteException e when unavailable.Contains(e.SqliteErrorCode) =>
+        SqliteException e when Unavailable.Contains(e.SqliteErrorCode) =>
             new StoreUnavailableException($"SQLite is unavailable (code {e.SqliteExtendedErrorCode}).", e),
         _ => null,
     };
@@ -76,7 +76,7 @@ internal sealed partial class SqliteDialect : IDialect
                     : declared.GetValueOrDefault(columns, $"{table.Name}_{string.Join('_', indexed)}_key");
             }
         }
-        uniqueNames = names.ToFrozenDictionary(StringComparer.Ordinal);
+        _uniqueNames = names.ToFrozenDictionary(StringComparer.Ordinal);
     }
 
     private static string Columns(string table, IEnumerable<string> columns) => string.Join(", ", columns.Select(c => $"{table}.{c}"));
@@ -96,7 +96,7 @@ internal sealed partial class SqliteDialect : IDialect
     }
 
     private string UniqueName(string detail) =>
-        IndexName().Match(detail) is { Success: true } index ? index.Groups["name"].Value : uniqueNames.GetValueOrDefault(detail, detail);
+        IndexName().Match(detail) is { Success: true } index ? index.Groups["name"].Value : _uniqueNames.GetValueOrDefault(detail, detail);
 
     [GeneratedRegex("constraint failed: (?<detail>.*)'\\.$", RegexOptions.CultureInvariant | RegexOptions.Singleline)]
     private static partial Regex Detail();

@@ -11,23 +11,23 @@ internal sealed class SqliteEngine : StoreEngine
     // How long a statement waits for another process that writes the same file, for example a backup.
     private const int BusySeconds = 5;
 
-    private readonly SqliteDialect dialect = new();
+    private readonly SqliteDialect _dialect = new();
 
-    private readonly StoreOptions options;
+    private readonly StoreOptions _options;
 
-    private readonly SemaphoreSlim readerSlots;
+    private readonly SemaphoreSlim _readerSlots;
 
     // Read connections at rest; at most ReadersMax, since one exists only for a slot.
-    private readonly ConcurrentBag<SqliteConnection> idleReaders = [];
+    private readonly ConcurrentBag<SqliteConnection> _idleReaders = [];
 
     public SqliteEngine(StoreOptions options)
     {
         SqliteLibrary.Load();
-        this.options = options;
-        readerSlots = new SemaphoreSlim(options.ReadersMax);
+        _options = options;
+        _readerSlots = new SemaphoreSlim(options.ReadersMax);
     }
 
-    public override IDialect Dialect => dialect;
+    public override IDialect Dialect => _dialect;
 
     public override int WriterCount => 1;
 
@@ -36,7 +36,7 @@ internal sealed class SqliteEngine : StoreEngine
         var connection = Open(SqliteOpenMode.ReadWriteCreate);
         try
         {
-            connection.Execute(options.RelaxedDurability
+            connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
             RequireDurability(connection);
@@ -67,10 +67,10 @@ internal sealed class SqliteEngine : StoreEngine
 
     public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
     {
-        await readerSlots.WaitAsync(ct);
+        await _readerSlots.WaitAsync(ct);
         try
         {
-            if (!idleReaders.TryTake(out var connection))
+            if (!_idleReaders.TryTake(out var connection))
             {
                 connection = Open(SqliteOpenMode.ReadOnly);
             }
@@ -87,7 +87,7 @@ internal sealed class SqliteEngine : StoreEngine
             {
                 if (ended)
                 {
-                    idleReaders.Add(connection);
+                    _idleReaders.Add(connection);
                 }
                 else
                 {
@@ -97,7 +97,7 @@ internal sealed class SqliteEngine : StoreEngine
         }
         finally
         {
-            readerSlots.Release();
+            _readerSlots.Release();
         }
     }
 
@@ -106,7 +106,7 @@ internal sealed class SqliteEngine : StoreEngine
         // BeginWrite has taken the write lock.
     }
 
-    public override string MigrationSql(Migration migration) => migration.Sql.Replace("{blob}", dialect.BlobType, StringComparison.Ordinal);
+    public override string MigrationSql(Migration migration) => migration.Sql.Replace("{blob}", _dialect.BlobType, StringComparison.Ordinal);
 
     public override void PrepareRoles(DbConnection connection, DbTransaction transaction)
     {
@@ -121,7 +121,7 @@ internal sealed class SqliteEngine : StoreEngine
     public override void SchemaReady(EventSignal events)
     {
         using var connection = Open(SqliteOpenMode.ReadOnly);
-        dialect.ReadConstraintNames(connection);
+        _dialect.ReadConstraintNames(connection);
     }
 
     public override void AnnounceEvents()
@@ -131,11 +131,11 @@ internal sealed class SqliteEngine : StoreEngine
 
     public override ValueTask DisposeAsync()
     {
-        while (idleReaders.TryTake(out var connection))
+        while (_idleReaders.TryTake(out var connection))
         {
             connection.Dispose();
         }
-        readerSlots.Dispose();
+        _readerSlots.Dispose();
         return ValueTask.CompletedTask;
     }
 
@@ -143,7 +143,7 @@ internal sealed class SqliteEngine : StoreEngine
     {
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder
         {
-            DataSource = options.SqlitePath,
+            DataSource = _options.SqlitePath,
             Mode = mode,
             ForeignKeys = true,
             Pooling = false, // The Writer and the pool above own their connections.
@@ -168,7 +168,7 @@ internal sealed class SqliteEngine : StoreEngine
         var synchronous = connection.QuerySingle<long>("pragma synchronous");
         var foreignKeys = connection.QuerySingle<long>("pragma foreign_keys");
         const int full = 2;
-        if (foreignKeys != 1 || (!options.RelaxedDurability && (journal != "wal" || synchronous < full)))
+        if (foreignKeys != 1 || (!_options.RelaxedDurability && (journal != "wal" || synchronous < full)))
         {
             throw new StoreRefusedException(
                 StoreRefusal.NotDurable,

@@ -6,16 +6,16 @@ namespace Hub.Storage;
 /// <summary>Binds the SQLite provider to the system's library; the bundled one is older and lacks the security fixes of the distribution.</summary>
 internal static class SqliteLibrary
 {
-    private static readonly string[] names = ["libsqlite3.so.0", "libsqlite3.dylib", "winsqlite3.dll"];
+    private static readonly string[] Names = ["libsqlite3.so.0", "libsqlite3.dylib", "winsqlite3.dll"];
 
-    private static readonly Lazy<bool> bound = new(Bind);
+    private static readonly Lazy<bool> Bound = new(Bind);
 
     /// <summary>Once per process, before the first connection.</summary>
-    public static void Load() => _ = bound.Value;
+    public static void Load() => _ = Bound.Value;
 
     private static bool Bind()
     {
-        var library = names.Select(name => NativeLibrary.TryLoad(name, out var handle) ? handle : 0).FirstOrDefault(handle => handle != 0);
+        var library = Names.Select(name => NativeLibrary.TryLoad(name, out var handle) ? handle : 0).FirstOrDefault(handle => handle != 0);
         if (library == 0)
         {
             throw new StoreRefusedException(

@@ -8,29 +8,29 @@ internal sealed class Store : IAsyncDisposable
     /// <summary>The team of a job that belongs to none; such a job sees every team.</summary>
     public const string SystemTeam = "";
 
-    private readonly StoreEngine engine;
+    private readonly StoreEngine _engine;
 
-    private readonly Writer[] writers;
+    private readonly Writer[] _writers;
 
     private Store(StoreEngine engine, int schemaVersion, StoreOptions options, TimeProvider time, ILoggerFactory logs)
     {
-        this.engine = engine;
+        _engine = engine;
         SchemaVersion = schemaVersion;
         engine.SchemaReady(Events);
         var clock = new StoreClock(time);
         var log = logs.CreateLogger<Writer>();
-        writers = [.. Enumerable.Range(0, engine.WriterCount).Select(i => new Writer(i, engine, options, clock, Events, time, log))];
+        _writers = [.. Enumerable.Range(0, engine.WriterCount).Select(i => new Writer(i, engine, options, clock, Events, time, log))];
     }
 
     /// <summary>Wake-ups for those who tail a team's events.</summary>
     public EventSignal Events { get; } = new();
 
-    public IDialect Dialect => engine.Dialect;
+    public IDialect Dialect => _engine.Dialect;
 
     public int SchemaVersion { get; }
 
     /// <summary>Jobs that wait for a writer; at most <see cref="StoreOptions.QueueJobsMax"/> per writer.</summary>
-    public int QueuedJobs => writers.Sum(writer => writer.QueuedJobs);
+    public int QueuedJobs => _writers.Sum(writer => writer.QueuedJobs);
 
     /// <summary>Opens the database, migrates it unless told not to, checks its durability and starts the writers.</summary>
     /// <exception cref="StoreRefusedException">It cannot be served as configured.</exception>
@@ -91,7 +91,7 @@ internal sealed class Store : IAsyncDisposable
     {
         try
         {
-            return await engine.ReadAsync(scope, (connection, transaction) => read(new StoreReader(Dialect, connection, transaction, ct)), ct);
+            return await _engine.ReadAsync(scope, (connection, transaction) => read(new StoreReader(Dialect, connection, transaction, ct)), ct);
         }
         catch (Exception e) when (Dialect.Translate(e) is { } known)
         {
@@ -101,11 +101,11 @@ internal sealed class Store : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var writer in writers)
+        foreach (var writer in _writers)
         {
             await writer.DisposeAsync();
         }
-        await engine.DisposeAsync();
+        await _engine.DisposeAsync();
     }
 
     private static Func<StoreTransaction, bool> Returning(Action<StoreTransaction> job) => transaction =>
@@ -123,6 +123,6 @@ internal sealed class Store : IAsyncDisposable
         {
             hash = (hash ^ octet) * 16777619u;
         }
-        return writers[hash % (uint)writers.Length];
+        return _writers[hash % (uint)_writers.Length];
     }
 }

@@ -13,19 +13,19 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
     /// <summary>A job that makes more events than this is a bug, found before it fills the memory.</summary>
     public const int EventsPerJobMax = 10_000;
 
-    private readonly List<PendingEvent> groupEvents = [];
+    private readonly List<PendingEvent> _groupEvents = [];
 
-    private readonly List<PendingEvent> jobEvents = [];
+    private readonly List<PendingEvent> _jobEvents = [];
 
-    private readonly Dictionary<string, long> epochs = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, long> _epochs = new(StringComparer.Ordinal);
 
-    private readonly Dictionary<string, long> jobEpochs = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, long> _jobEpochs = new(StringComparer.Ordinal);
 
-    private List<Action> jobEffects = [];
+    private List<Action> _jobEffects = [];
 
-    private bool running;
+    private bool _running;
 
-    private Exception? doom;
+    private Exception? _doom;
 
     /// <summary>Epoch milliseconds, one value for the whole group.</summary>
     public long NowMs { get; } = nowMs;
@@ -48,11 +48,11 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
     {
         RequireRunning();
         _ = TeamScope.Of(teamId);
-        if (jobEvents.Count == EventsPerJobMax)
+        if (_jobEvents.Count == EventsPerJobMax)
         {
             throw new InvalidOperationException($"A job appends at most {EventsPerJobMax} events.");
         }
-        jobEvents.Add(new PendingEvent(teamId, kind, hostId, entityId, version));
+        _jobEvents.Add(new PendingEvent(teamId, kind, hostId, entityId, version));
     }
 
     /// <summary>
@@ -67,7 +67,7 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
             new { hostId, above });
         if (epoch is { } raised)
         {
-            jobEpochs[hostId] = raised;
+            _jobEpochs[hostId] = raised;
         }
         return epoch;
     }
@@ -79,17 +79,17 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
     public void OnCommitted(Action effect)
     {
         RequireRunning();
-        jobEffects.Add(effect);
+        _jobEffects.Add(effect);
     }
 
-    internal IReadOnlyList<PendingEvent> Events => groupEvents;
+    internal IReadOnlyList<PendingEvent> Events => _groupEvents;
 
     /// <summary>The epochs of the hosts that the group's fences name, as of before the group.</summary>
     internal void KnowEpochs(IEnumerable<(string HostId, long Epoch)> stored)
     {
         foreach (var (hostId, epoch) in stored)
         {
-            epochs[hostId] = epoch;
+            _epochs[hostId] = epoch;
         }
     }
 
@@ -99,36 +99,36 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         {
             return null;
         }
-        long? stored = epochs.TryGetValue(given.HostId, out var epoch) ? epoch : null;
+        long? stored = _epochs.TryGetValue(given.HostId, out var epoch) ? epoch : null;
         return stored == given.Epoch ? null : new LinkFencedException(given, stored);
     }
 
     internal void BeginJob()
     {
-        running = true;
-        doom = null;
-        jobEvents.Clear();
-        jobEpochs.Clear();
-        jobEffects = [];
+        _running = true;
+        _doom = null;
+        _jobEvents.Clear();
+        _jobEpochs.Clear();
+        _jobEffects = [];
     }
 
     /// <summary>Keeps what the job gathered and returns its effects, or throws the failure the job hid.</summary>
     internal IReadOnlyList<Action> EndJob(bool noteEpochs)
     {
-        running = false;
-        if (doom is not null)
+        _running = false;
+        if (_doom is not null)
         {
-            throw new InvalidOperationException("The job went on after a failed statement.", doom);
+            throw new InvalidOperationException("The job went on after a failed statement.", _doom);
         }
-        groupEvents.AddRange(jobEvents);
+        _groupEvents.AddRange(_jobEvents);
         if (noteEpochs)
         {
-            KnowEpochs(jobEpochs.Select(raised => (raised.Key, raised.Value)));
+            KnowEpochs(_jobEpochs.Select(raised => (raised.Key, raised.Value)));
         }
-        return jobEffects;
+        return _jobEffects;
     }
 
-    internal void AbandonJob() => running = false;
+    internal void AbandonJob() => _running = false;
 
     private T Run<T>(Func<T> statement)
     {
@@ -139,19 +139,19 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         }
         catch (Exception e)
         {
-            doom = Dialect.Translate(e);
-            if (doom is null)
+            _doom = Dialect.Translate(e);
+            if (_doom is null)
             {
-                doom = e;
+                _doom = e;
                 throw;
             }
-            throw doom;
+            throw _doom;
         }
     }
 
     private void RequireRunning()
     {
-        if (!running)
+        if (!_running)
         {
             throw new InvalidOperationException("A StoreTransaction is valid only while its job runs.");
         }

@@ -6,17 +6,17 @@ namespace Hub.Storage;
 /// </summary>
 internal readonly record struct TeamScope
 {
-    private readonly string? csv;
+    private readonly string? _csv;
 
-    private TeamScope(string csv) => this.csv = csv;
+    private TeamScope(string csv) => _csv = csv;
 
     /// <summary>Every row of every team: identity look-ups and migrations only.</summary>
     public static TeamScope System => default;
 
-    public bool IsSystem => csv is null;
+    public bool IsSystem => _csv is null;
 
     /// <summary>The value of <c>hub.team_ids</c>.</summary>
-    public string Csv => csv ?? throw new InvalidOperationException("The system scope names no teams.");
+    public string Csv => _csv ?? throw new InvalidOperationException("The system scope names no teams.");
 
     public static TeamScope Of(string teamId)
     {

@@ -10,7 +10,7 @@ internal abstract class WriteJob(string teamId, Fence? fence, bool isBulk)
     private const int Started = 1;
     private const int Cancelled = 2;
 
-    private int state;
+    private int _state;
 
     public TeamScope Scope { get; } = TeamScope.OfJob(teamId);
 
@@ -26,11 +26,11 @@ internal abstract class WriteJob(string teamId, Fence? fence, bool isBulk)
     public IReadOnlyList<Action> Effects { get; set; } = [];
 
     /// <summary>False when the caller has given up; from true on the job runs whatever the caller does.</summary>
-    public bool TryStart() => Interlocked.CompareExchange(ref state, Started, Waiting) == Waiting;
+    public bool TryStart() => Interlocked.CompareExchange(ref _state, Started, Waiting) == Waiting;
 
     public void TryCancel(CancellationToken ct)
     {
-        if (Interlocked.CompareExchange(ref state, Cancelled, Waiting) == Waiting)
+        if (Interlocked.CompareExchange(ref _state, Cancelled, Waiting) == Waiting)
         {
             OnCancelled(ct);
         }
@@ -49,13 +49,13 @@ internal abstract class WriteJob(string teamId, Fence? fence, bool isBulk)
 internal sealed class WriteJob<T>(string teamId, Fence? fence, Func<StoreTransaction, T> body, bool isBulk = false)
     : WriteJob(teamId, fence, isBulk)
 {
-    private readonly TaskCompletionSource<T> told = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<T> _told = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private T? result;
+    private T? _result;
 
-    public Task<T> Told => told.Task;
+    public Task<T> Told => _told.Task;
 
-    public override void Run(StoreTransaction transaction) => result = body(transaction);
+    public override void Run(StoreTransaction transaction) => _result = body(transaction);
 
     public override void Deliver()
     {
@@ -65,11 +65,11 @@ internal sealed class WriteJob<T>(string teamId, Fence? fence, Func<StoreTransac
         }
         else
         {
-            told.TrySetResult(result!);
+            _told.TrySetResult(_result!);
         }
     }
 
-    public override void Fail(Exception failure) => told.TrySetException(failure);
+    public override void Fail(Exception failure) => _told.TrySetException(failure);
 
-    protected override void OnCancelled(CancellationToken ct) => told.TrySetCanceled(ct);
+    protected override void OnCancelled(CancellationToken ct) => _told.TrySetCanceled(ct);
 }

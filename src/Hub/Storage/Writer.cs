@@ -25,48 +25,48 @@ internal sealed class Writer : IAsyncDisposable
     // A group that is running at shutdown may finish; after this the process does not wait for the database any more.
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(40);
 
-    private readonly StoreEngine engine;
+    private readonly StoreEngine _engine;
 
-    private readonly StoreOptions options;
+    private readonly StoreOptions _options;
 
-    private readonly StoreClock clock;
+    private readonly StoreClock _clock;
 
-    private readonly EventSignal events;
+    private readonly EventSignal _events;
 
-    private readonly TimeProvider time;
+    private readonly TimeProvider _time;
 
-    private readonly ILogger log;
+    private readonly ILogger _log;
 
     // Urgent jobs go first; bulk gets a part of every group, so that neither starves the other.
-    private readonly Channel<WriteJob> queue;
-    private readonly Channel<WriteJob> bulk;
+    private readonly Channel<WriteJob> _queue;
+    private readonly Channel<WriteJob> _bulk;
 
-    private readonly CancellationTokenSource stopping = new();
+    private readonly CancellationTokenSource _stopping = new();
 
-    private readonly TaskCompletionSource ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     // Owned by the thread, as is the delay before the next attempt to open it.
-    private DbConnection? connection;
-    private TimeSpan reopenDelay;
+    private DbConnection? _connection;
+    private TimeSpan _reopenDelay;
 
     // Bulk jobs taken into the next group: halved when the last took too long, doubled when it was quick.
-    private int bulkJobsMax = GroupJobsMax;
+    private int _bulkJobsMax = GroupJobsMax;
 
     public Writer(int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, TimeProvider time, ILogger log)
     {
-        this.engine = engine;
-        this.options = options;
-        this.clock = clock;
-        this.events = events;
-        this.time = time;
-        this.log = log;
-        queue = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
-        bulk = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
+        _engine = engine;
+        _options = options;
+        _clock = clock;
+        _events = events;
+        _time = time;
+        _log = log;
+        _queue = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
+        _bulk = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
         // The drivers block on the disk or the socket here; a pool thread must not.
         new Thread(RunGroups) { IsBackground = true, Name = $"hub-writer-{number}" }.Start();
     }
 
-    public int QueuedJobs => queue.Reader.Count + bulk.Reader.Count;
+    public int QueuedJobs => _queue.Reader.Count + _bulk.Reader.Count;
 
     /// <summary>Waits for a slot in the queue, which is how load is felt, and then for the commit.</summary>
     public async Task<T> WriteAsync<T>(WriteJob<T> job, CancellationToken ct)
@@ -75,7 +75,7 @@ internal sealed class Writer : IAsyncDisposable
         using var registration = ct.UnsafeRegister(static (state, token) => ((WriteJob)state!).TryCancel(token), job);
         try
         {
-            await (job.IsBulk ? bulk : queue).Writer.WriteAsync(job, ct);
+            await (job.IsBulk ? _bulk : _queue).Writer.WriteAsync(job, ct);
         }
         catch (ChannelClosedException e)
         {
@@ -87,19 +87,19 @@ internal sealed class Writer : IAsyncDisposable
     /// <summary>What was queued is still written.</summary>
     public async ValueTask DisposeAsync()
     {
-        queue.Writer.TryComplete();
-        bulk.Writer.TryComplete();
-        await stopping.CancelAsync();
+        _queue.Writer.TryComplete();
+        _bulk.Writer.TryComplete();
+        await _stopping.CancelAsync();
         try
         {
-            await ended.Task.WaitAsync(StopTimeout, time);
+            await _ended.Task.WaitAsync(StopTimeout, _time);
         }
         catch (TimeoutException)
         {
-            StoreLog.WriterStuck(log, StopTimeout);
+            StoreLog.WriterStuck(_log, StopTimeout);
             return; // The thread may still use what would be disposed.
         }
-        stopping.Dispose();
+        _stopping.Dispose();
     }
 
     private void RunGroups()
@@ -112,17 +112,17 @@ internal sealed class Writer : IAsyncDisposable
             while (true)
             {
                 group.Clear();
-                Take(queue.Reader, bulk.Reader.Count > 0 ? GroupJobsMax - 1 : GroupJobsMax, group);
+                Take(_queue.Reader, _bulk.Reader.Count > 0 ? GroupJobsMax - 1 : GroupJobsMax, group);
                 var urgent = group.Count;
-                Take(bulk.Reader, Math.Min(bulkJobsMax, GroupJobsMax - urgent), group);
+                Take(_bulk.Reader, Math.Min(_bulkJobsMax, GroupJobsMax - urgent), group);
                 if (group.Count > 0)
                 {
                     RunTimed([.. group], hasBulk: group.Count > urgent);
                     continue;
                 }
                 // A wait that is still pending on the other queue is kept: it says when something comes there.
-                urgentReady = urgentReady is { IsCompleted: false } ? urgentReady : queue.Reader.WaitToReadAsync().AsTask();
-                bulkReady = bulkReady is { IsCompleted: false } ? bulkReady : bulk.Reader.WaitToReadAsync().AsTask();
+                urgentReady = urgentReady is { IsCompleted: false } ? urgentReady : _queue.Reader.WaitToReadAsync().AsTask();
+                bulkReady = bulkReady is { IsCompleted: false } ? bulkReady : _bulk.Reader.WaitToReadAsync().AsTask();
                 if (urgentReady.IsCompletedSuccessfully && !urgentReady.Result && bulkReady.IsCompletedSuccessfully && !bulkReady.Result)
                 {
                     break; // Both are closed and empty.
@@ -133,20 +133,20 @@ internal sealed class Writer : IAsyncDisposable
                 ready.GetAwaiter().GetResult();
             }
             CloseConnection();
-            ended.SetResult();
+            _ended.SetResult();
         }
         catch (Exception e)
         {
             // Only a bug in this class comes here. Callers must not wait for a thread that is gone.
-            StoreLog.WriterDied(log, e);
-            queue.Writer.TryComplete(e);
-            bulk.Writer.TryComplete(e);
+            StoreLog.WriterDied(_log, e);
+            _queue.Writer.TryComplete(e);
+            _bulk.Writer.TryComplete(e);
             FailAll([.. group], e);
-            while (queue.Reader.TryRead(out var job) || bulk.Reader.TryRead(out job))
+            while (_queue.Reader.TryRead(out var job) || _bulk.Reader.TryRead(out job))
             {
                 job.Fail(new StoreUnavailableException("The writer has ended.", e));
             }
-            ended.SetResult();
+            _ended.SetResult();
         }
     }
 
@@ -164,14 +164,14 @@ internal sealed class Writer : IAsyncDisposable
 
     private void RunTimed(ReadOnlySpan<WriteJob> jobs, bool hasBulk)
     {
-        var started = time.GetTimestamp();
+        var started = _time.GetTimestamp();
         RunGroup(jobs);
         if (hasBulk)
         {
-            var took = time.GetElapsedTime(started);
-            bulkJobsMax = took > BulkGroupTarget ? Math.Max(1, bulkJobsMax / 2)
-                : took < BulkGroupTarget / 2 ? Math.Min(GroupJobsMax, bulkJobsMax * 2)
-                : bulkJobsMax;
+            var took = _time.GetElapsedTime(started);
+            _bulkJobsMax = took > BulkGroupTarget ? Math.Max(1, _bulkJobsMax / 2)
+                : took < BulkGroupTarget / 2 ? Math.Min(GroupJobsMax, _bulkJobsMax * 2)
+                : _bulkJobsMax;
         }
     }
 
@@ -183,15 +183,15 @@ internal sealed class Writer : IAsyncDisposable
             case null:
                 return;
             case StoreUnavailableException unavailable:
-                StoreLog.GroupUnavailable(log, jobs.Length, unavailable);
+                StoreLog.GroupUnavailable(_log, jobs.Length, unavailable);
                 CloseConnection();
                 FailAll(jobs, unavailable);
                 return;
-            case var failure when jobs.Length == 1 || !options.Guards.PoisonSplit:
+            case var failure when jobs.Length == 1 || !_options.Guards.PoisonSplit:
                 FailAll(jobs, failure);
                 return;
             case var failure:
-                StoreLog.GroupHalved(log, jobs.Length, failure);
+                StoreLog.GroupHalved(_log, jobs.Length, failure);
                 RunGroup(jobs[..(jobs.Length / 2)]);
                 RunGroup(jobs[(jobs.Length / 2)..]);
                 return;
@@ -204,11 +204,11 @@ internal sealed class Writer : IAsyncDisposable
         IReadOnlyList<(string TeamId, long Seq)> published;
         try
         {
-            var open = connection ??= OpenConnection();
-            var unlocked = options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
-            using var transaction = engine.BeginWrite(open);
-            var work = new StoreTransaction(engine, open, transaction, clock.ReadMs());
-            work.KnowEpochs(options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
+            var open = _connection ??= OpenConnection();
+            var unlocked = _options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
+            using var transaction = _engine.BeginWrite(open);
+            var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
+            work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
             RunJobs(jobs, open, transaction, work);
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
@@ -218,8 +218,8 @@ internal sealed class Writer : IAsyncDisposable
         catch (Exception e)
         {
             // Whatever the job or the driver made of it, without the connection it says nothing about the jobs.
-            var lost = connection is { State: not ConnectionState.Open } && e is not StoreUnavailableException;
-            return lost ? new StoreUnavailableException("The connection to the database was lost.", e) : engine.Dialect.Translate(e) ?? e;
+            var lost = _connection is { State: not ConnectionState.Open } && e is not StoreUnavailableException;
+            return lost ? new StoreUnavailableException("The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
         }
         Publish(jobs, published);
         return null;
@@ -234,11 +234,11 @@ internal sealed class Writer : IAsyncDisposable
         }
         foreach (var (teamId, seq) in published)
         {
-            events.Publish(teamId, seq);
+            _events.Publish(teamId, seq);
         }
         if (published.Count > 0)
         {
-            engine.AnnounceEvents();
+            _engine.AnnounceEvents();
         }
     }
 
@@ -250,19 +250,19 @@ internal sealed class Writer : IAsyncDisposable
             Reach(WriteStep.BeforeJob);
             job.Effects = [];
             job.Failure = work.Check(job.Fence);
-            if (job.Failure is null && options.Guards.PoisonSplit)
+            if (job.Failure is null && _options.Guards.PoisonSplit)
             {
-                engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
+                _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
                 savepoint = true;
                 RunIsolated(job, open, transaction, work);
             }
             else if (job.Failure is null)
             {
-                engine.EnterScope(open, transaction, job.Scope);
+                _engine.EnterScope(open, transaction, job.Scope);
                 Run(job, work);
             }
             Reach(WriteStep.AfterJob);
-            if (!options.Guards.AckAfterCommit)
+            if (!_options.Guards.AckAfterCommit)
             {
                 job.Deliver();
             }
@@ -285,7 +285,7 @@ internal sealed class Writer : IAsyncDisposable
             }
             catch (Exception rollback)
             {
-                StoreLog.SavepointLost(log, rollback);
+                StoreLog.SavepointLost(_log, rollback);
                 ExceptionDispatchInfo.Throw(e); // The group fails for what the job did, and halving finds the job.
             }
         }
@@ -297,7 +297,7 @@ internal sealed class Writer : IAsyncDisposable
         try
         {
             job.Run(work);
-            job.Effects = work.EndJob(noteEpochs: options.Guards.EpochLock);
+            job.Effects = work.EndJob(noteEpochs: _options.Guards.EpochLock);
         }
         finally
         {
@@ -325,11 +325,11 @@ internal sealed class Writer : IAsyncDisposable
         {
             return [];
         }
-        var dialect = engine.Dialect;
+        var dialect = _engine.Dialect;
         var sql = $"select host_id, epoch from links where {dialect.In("host_id", "hosts")} order by host_id";
         if (transaction is not null)
         {
-            engine.EnterScope(open, transaction, scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv)));
+            _engine.EnterScope(open, transaction, scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv)));
             sql += dialect.ForShare;
         }
         return open.Query<(string HostId, long Epoch)>(sql, new { hosts = dialect.InValue(hosts) }, transaction).AsList();
@@ -351,7 +351,7 @@ internal sealed class Writer : IAsyncDisposable
             returning event_seq
             """;
         var teams = work.Events.GroupBy(e => e.TeamId).OrderBy(team => team.Key, StringComparer.Ordinal).ToList();
-        engine.EnterScope(open, transaction, TeamScope.Of(teams.Select(team => team.Key)));
+        _engine.EnterScope(open, transaction, TeamScope.Of(teams.Select(team => team.Key)));
         var numbered = new List<NumberedEvent>(work.Events.Count);
         var published = new List<(string, long)>(teams.Count);
         foreach (var team in teams)
@@ -361,7 +361,7 @@ internal sealed class Writer : IAsyncDisposable
             numbered.AddRange(team.Select((e, i) => new NumberedEvent(e, last - count + 1 + i)));
             published.Add((team.Key, last));
         }
-        engine.InsertEvents(open, transaction, numbered, work.NowMs);
+        _engine.InsertEvents(open, transaction, numbered, work.NowMs);
         return published;
     }
 
@@ -376,7 +376,7 @@ internal sealed class Writer : IAsyncDisposable
             catch (Exception e)
             {
                 // The data is committed; the other effects and the caller must still hear of it.
-                StoreLog.EffectFailed(log, e);
+                StoreLog.EffectFailed(_log, e);
             }
         }
     }
@@ -385,7 +385,7 @@ internal sealed class Writer : IAsyncDisposable
     {
         try
         {
-            options.FaultInjector?.Invoke(step);
+            _options.FaultInjector?.Invoke(step);
         }
         catch (Exception e)
         {
@@ -395,28 +395,28 @@ internal sealed class Writer : IAsyncDisposable
 
     private DbConnection OpenConnection()
     {
-        if (reopenDelay > TimeSpan.Zero)
+        if (_reopenDelay > TimeSpan.Zero)
         {
             // Ended early by the shutdown, which then fails what is left without waiting.
-            ((IAsyncResult)Task.Delay(reopenDelay, time, stopping.Token)).AsyncWaitHandle.WaitOne();
+            ((IAsyncResult)Task.Delay(_reopenDelay, _time, _stopping.Token)).AsyncWaitHandle.WaitOne();
         }
         try
         {
-            var open = engine.OpenWriter();
-            reopenDelay = TimeSpan.Zero;
+            var open = _engine.OpenWriter();
+            _reopenDelay = TimeSpan.Zero;
             return open;
         }
         catch (Exception e)
         {
-            reopenDelay = reopenDelay == TimeSpan.Zero ? ReopenDelayMin : TimeSpan.FromTicks(Math.Min(2 * reopenDelay.Ticks, ReopenDelayMax.Ticks));
+            _reopenDelay = _reopenDelay == TimeSpan.Zero ? ReopenDelayMin : TimeSpan.FromTicks(Math.Min(2 * _reopenDelay.Ticks, ReopenDelayMax.Ticks));
             throw new StoreUnavailableException("The database cannot be opened.", e);
         }
     }
 
     private void CloseConnection()
     {
-        connection?.Dispose();
-        connection = null;
+        _connection?.Dispose();
+        _connection = null;
     }
 
     private static void FailAll(ReadOnlySpan<WriteJob> jobs, Exception failure)

@@ -15,7 +15,7 @@ public sealed class PostgresConstraintTests(PostgresStoreFixture fixture) : Cons
 
 public abstract class ConstraintTests(StoreFixture fixture)
 {
-    private static readonly Migration shapes = new(2, "shapes", """
+    private static readonly Migration Shapes = new(2, "shapes", """
         create table shapes (
             a text not null, b text not null, c text unique, d text, e text not null,
             primary key (a, b),
@@ -37,7 +37,7 @@ public abstract class ConstraintTests(StoreFixture fixture)
     [MemberData(nameof(Violations))]
     public async Task Violation_OfAShape_NamesTheConstraint(string values, string constraint, string kind)
     {
-        await using var store = await fixture.OpenTestStoreAsync(options => options with { Migrations = [TestSchema.First, shapes] });
+        await using var store = await fixture.OpenTestStoreAsync(options => options with { Migrations = [TestSchema.First, Shapes] });
 
         await ViolatesAsync(store, $"insert into shapes values {values}", constraint, Enum.Parse<ConstraintKind>(kind));
     }

@@ -70,15 +70,15 @@ public abstract class CrashTests(StoreFixture fixture)
     /// <summary>Dies the first time it reaches the step after it was armed.</summary>
     private sealed class CrashOnce(WriteStep at)
     {
-        private volatile bool armed;
+        private volatile bool _armed;
 
-        public void Arm() => armed = true;
+        public void Arm() => _armed = true;
 
         public void Reach(WriteStep step)
         {
-            if (armed && step == at)
+            if (_armed && step == at)
             {
-                armed = false;
+                _armed = false;
                 throw new InvalidOperationException($"died at {step}");
             }
         }

@@ -74,25 +74,25 @@ internal static class TestSchema
 
 internal sealed class HeldWriter : IAsyncDisposable
 {
-    private readonly TaskCompletionSource holding = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _holding = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private readonly ManualResetEventSlim release = new();
+    private readonly ManualResetEventSlim _release = new();
 
-    private readonly Task job;
+    private readonly Task _job;
 
-    public HeldWriter(Store store, string team, Action onCommitted) => job = store.WriteAsync(team, transaction =>
+    public HeldWriter(Store store, string team, Action onCommitted) => _job = store.WriteAsync(team, transaction =>
     {
         transaction.OnCommitted(onCommitted);
-        holding.TrySetResult();
-        release.Wait(WithinExtensions.DefaultLimit);
+        _holding.TrySetResult();
+        _release.Wait(WithinExtensions.DefaultLimit);
     });
 
-    public Task Holding => holding.Task;
+    public Task Holding => _holding.Task;
 
     public async ValueTask DisposeAsync()
     {
-        release.Set();
-        await job.Within();
-        release.Dispose();
+        _release.Set();
+        await _job.Within();
+        _release.Dispose();
     }
 }

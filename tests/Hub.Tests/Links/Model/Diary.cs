@@ -6,24 +6,24 @@ internal sealed class Diary
     private const int LinesMax = 60;
 
     // Two people may act at once.
-    private readonly Lock gate = new();
-    private readonly Queue<string> lines = new();
+    private readonly Lock _gate = new();
+    private readonly Queue<string> _lines = new();
 
     public int Step { get; set; }
 
     public void Note(string line)
     {
-        lock (gate)
+        lock (_gate)
         {
-            lines.Enqueue($"{Step,4} {line}");
-            if (lines.Count > LinesMax)
+            _lines.Enqueue($"{Step,4} {line}");
+            if (_lines.Count > LinesMax)
             {
-                lines.Dequeue();
+                _lines.Dequeue();
             }
         }
     }
 
-    public override string ToString() => string.Join('\n', lines);
+    public override string ToString() => string.Join('\n', _lines);
 }
 
 /// <summary>The oracle saw what must never be.</summary>

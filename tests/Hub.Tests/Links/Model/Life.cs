@@ -33,33 +33,33 @@ internal sealed class Life : IAsyncDisposable
 
     private static readonly Principal Person = new Principal.User("user", "person@example.com", new Dictionary<string, TeamRole>());
 
-    private readonly Random random;
-    private readonly Diary diary = new();
-    private readonly LogGuard logs = new();
-    private readonly ManualTimeProvider time = new();
-    private readonly string directory;
-    private readonly string hostId;
-    private readonly SimulatedHub hub;
-    private readonly Oracle oracle;
-    private readonly List<SimulatedNode> nodes = [];
-    private readonly List<SimulatedLink> links = [];
-    private readonly List<DiskImage> images = [];
-    private readonly (int Weight, Func<Task> Step)[] deck;
-    private readonly int weights;
-    private long epoch;
-    private int names;
-    private bool crashNext;
+    private readonly Random _random;
+    private readonly Diary _diary = new();
+    private readonly LogGuard _logs = new();
+    private readonly ManualTimeProvider _time = new();
+    private readonly string _directory;
+    private readonly string _hostId;
+    private readonly SimulatedHub _hub;
+    private readonly Oracle _oracle;
+    private readonly List<SimulatedNode> _nodes = [];
+    private readonly List<SimulatedLink> _links = [];
+    private readonly List<DiskImage> _images = [];
+    private readonly (int Weight, Func<Task> Step)[] _deck;
+    private readonly int _weights;
+    private long _epoch;
+    private int _names;
+    private bool _crashNext;
 
     private Life(LifeOptions options, string directory, string hostId)
     {
-        random = new Random(options.Seed);
-        (this.directory, this.hostId) = (directory, hostId);
-        oracle = new Oracle(diary, hostId);
-        hub = new SimulatedHub(Path.Combine(directory, "hub.db"), options.Guards, time, logs);
+        _random = new Random(options.Seed);
+        (_directory, _hostId) = (directory, hostId);
+        _oracle = new Oracle(_diary, hostId);
+        _hub = new SimulatedHub(Path.Combine(directory, "hub.db"), options.Guards, _time, _logs);
         // Half of the lives keep their disks: there the mirror alone has to do for a re-sync.
-        var disksFail = random.Next(2) == 0;
-        nodes.Add(SimulatedNode.Install("a", Path.Combine(directory, "a.journal"), disksFail || random.Next(2) == 0, time, oracle, options.Seed));
-        deck =
+        var disksFail = _random.Next(2) == 0;
+        _nodes.Add(SimulatedNode.Install("a", Path.Combine(directory, "a.journal"), disksFail || _random.Next(2) == 0, _time, _oracle, options.Seed));
+        _deck =
         [
             (14, Publish), (3, Delete), (2, PublishPoison), (5, ChangeInCloud), (5, ChatUp), (5, ChatDown),
             (5, CreateCommand), (2, CancelCommand), (2, CreateTwins), (2, TakeOverAgainstOldFrame),
@@ -67,7 +67,7 @@ internal sealed class Life : IAsyncDisposable
             (7, Connect), (3, NoticeEnd), (2, RestartNode), (3, ArmFault), (1, ReopenHub), (2, PassTime),
             (disksFail ? 2 : 0, CopyDisk), (disksFail ? 1 : 0, LoseJournal), (disksFail ? 2 : 0, Rewind), (disksFail ? 1 : 0, CloneNode),
         ];
-        weights = deck.Sum(card => card.Weight);
+        _weights = _deck.Sum(card => card.Weight);
     }
 
     /// <summary>Lives one life.</summary>
@@ -80,8 +80,8 @@ internal sealed class Life : IAsyncDisposable
             await using var life = new Life(options, directory, template.HostId);
             try
             {
-                await life.hub.OpenAsync();
-                for (life.diary.Step = 1; life.diary.Step <= Steps; life.diary.Step++)
+                await life._hub.OpenAsync();
+                for (life._diary.Step = 1; life._diary.Step <= Steps; life._diary.Step++)
                 {
                     await life.StepAsync();
                 }
@@ -91,11 +91,11 @@ internal sealed class Life : IAsyncDisposable
             }
             catch (PromiseBrokenException broken)
             {
-                return new BrokenLife($"Seed {options.Seed}, step {life.diary.Step}: {broken.Message}.\n{life.diary}", IsPromise: true);
+                return new BrokenLife($"Seed {options.Seed}, step {life._diary.Step}: {broken.Message}.\n{life._diary}", IsPromise: true);
             }
             catch (Exception e) when (e is not OperationCanceledException)
             {
-                return new BrokenLife($"Seed {options.Seed}, step {life.diary.Step}: {e}\n{life.diary}", IsPromise: false);
+                return new BrokenLife($"Seed {options.Seed}, step {life._diary.Step}: {e}\n{life._diary}", IsPromise: false);
             }
         }
         finally
@@ -106,15 +106,15 @@ internal sealed class Life : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await hub.DisposeAsync();
-        nodes.ForEach(node => node.Dispose());
+        await _hub.DisposeAsync();
+        _nodes.ForEach(node => node.Dispose());
     }
 
     private async Task StepAsync()
     {
-        time.Advance(TimeSpan.FromMilliseconds(random.Next(1, 40)));
-        var drawn = random.Next(weights);
-        foreach (var (weight, step) in deck)
+        _time.Advance(TimeSpan.FromMilliseconds(_random.Next(1, 40)));
+        var drawn = _random.Next(_weights);
+        foreach (var (weight, step) in _deck)
         {
             if (drawn < weight)
             {
@@ -126,37 +126,37 @@ internal sealed class Life : IAsyncDisposable
         }
 
         await SettleAsync();
-        await oracle.CheckAsync(hub);
+        await _oracle.CheckAsync(_hub);
     }
 
     // After whatever touched the store: a fault that fired may have been the death of the Hub.
     private async Task SettleAsync()
     {
-        await hub.SettleAsync();
-        if (hub.Fault.TakeFired())
+        await _hub.SettleAsync();
+        if (_hub.Fault.TakeFired())
         {
-            diary.Note($"the writer died{(crashNext ? ", and the Hub with it" : "")}");
-            if (crashNext)
+            _diary.Note($"the writer died{(_crashNext ? ", and the Hub with it" : "")}");
+            if (_crashNext)
             {
                 await RestartHubAsync();
             }
         }
 
-        foreach (var link in links)
+        foreach (var link in _links)
         {
             CollectDown(link);
         }
 
-        links.RemoveAll(link => link.IsOver);
+        _links.RemoveAll(link => link.IsOver);
     }
 
     private Task Publish()
     {
         var node = AnyNode();
-        var id = $"t{random.Next(TaskIds)}";
-        var known = random.Next(2) == 0 && node.App.Known.TryGetValue(id, out var version) ? version : (long?)null;
-        var title = $"{node.Name}{++names}";
-        diary.Note($"{node.Name} publishes {id} = {title} on {known}");
+        var id = $"t{_random.Next(TaskIds)}";
+        var known = _random.Next(2) == 0 && node.App.Known.TryGetValue(id, out var version) ? version : (long?)null;
+        var title = $"{node.Name}{++_names}";
+        _diary.Note($"{node.Name} publishes {id} = {title} on {known}");
         node.Publish(id, title, known);
         return Task.CompletedTask;
     }
@@ -164,8 +164,8 @@ internal sealed class Life : IAsyncDisposable
     private Task Delete()
     {
         var node = AnyNode();
-        var id = $"t{random.Next(TaskIds)}";
-        diary.Note($"{node.Name} deletes {id}");
+        var id = $"t{_random.Next(TaskIds)}";
+        _diary.Note($"{node.Name} deletes {id}");
         node.Delete(id);
         return Task.CompletedTask;
     }
@@ -173,17 +173,17 @@ internal sealed class Life : IAsyncDisposable
     private Task PublishPoison()
     {
         var node = AnyNode();
-        var id = $"{SimulatedHub.PoisonPrefix}{random.Next(3)}";
-        diary.Note($"{node.Name} publishes {id}");
-        node.Publish(id, $"{++names}", null);
+        var id = $"{SimulatedHub.PoisonPrefix}{_random.Next(3)}";
+        _diary.Note($"{node.Name} publishes {id}");
+        node.Publish(id, $"{++_names}", null);
         return Task.CompletedTask;
     }
 
     private Task ChatUp()
     {
         var node = AnyNode();
-        var id = $"up{++names}";
-        diary.Note($"{node.Name} says {id}");
+        var id = $"up{++_names}";
+        _diary.Note($"{node.Name} says {id}");
         node.SendChat(id);
         return Task.CompletedTask;
     }
@@ -191,52 +191,52 @@ internal sealed class Life : IAsyncDisposable
     // As TaskGrpcService.UpdateTask does.
     private async Task ChangeInCloud()
     {
-        var stored = (await oracle.TasksAsync(hub)).Where(task => task.Title is not null).ToArray();
+        var stored = (await _oracle.TasksAsync(_hub)).Where(task => task.Title is not null).ToArray();
         if (stored.Length == 0)
         {
             return;
         }
 
-        var before = stored[random.Next(stored.Length)];
-        var title = $"cloud{++names}";
-        diary.Note($"a person changes {before.TaskId} to {title}");
+        var before = stored[_random.Next(stored.Length)];
+        var title = $"cloud{++_names}";
+        _diary.Note($"a person changes {before.TaskId} to {title}");
         await TryAsync(async () =>
         {
-            var version = await hub.Store.WriteAsync(SimulatedHub.Team, tx =>
+            var version = await _hub.Store.WriteAsync(SimulatedHub.Team, tx =>
             {
                 var next = TaskRecords.NextVersion(tx, before.Version);
                 var task = new HostTask { Id = before.TaskId, Title = title, Status = "open", Version = next };
-                hub.Tasks.Apply(tx, SimulatedHub.Team, hostId, new TaskChange(before.TaskId, task, next, null, RecordOrigin.Cloud, "", 0));
+                _hub.Tasks.Apply(tx, SimulatedHub.Team, _hostId, new TaskChange(before.TaskId, task, next, null, RecordOrigin.Cloud, "", 0));
                 return next;
             }).Within();
-            oracle.CloudChanged(before, version, title);
+            _oracle.CloudChanged(before, version, title);
         });
-        if ((await oracle.TasksAsync(hub)).First(task => task.TaskId == before.TaskId) is { } after && after.Title == title)
+        if ((await _oracle.TasksAsync(_hub)).First(task => task.TaskId == before.TaskId) is { } after && after.Title == title)
         {
-            oracle.CloudChanged(before, after.Version, title); // Committed, though the answer may have got lost.
+            _oracle.CloudChanged(before, after.Version, title); // Committed, though the answer may have got lost.
         }
     }
 
     private async Task ChatDown()
     {
-        var key = $"down{++names}";
-        diary.Note($"a person says {key}");
+        var key = $"down{++_names}";
+        _diary.Note($"a person says {key}");
         await TryAsync(async () =>
         {
-            var (message, _) = await hub.Store.WriteAsync(
+            var (message, _) = await _hub.Store.WriteAsync(
                 SimulatedHub.Team,
-                tx => ChatLog.Send(tx, SimulatedHub.Team, hostId, new ChatMessage { From = "person", Content = key }, key, key)).Within();
-            oracle.SentDown(message.Id);
+                tx => ChatLog.Send(tx, SimulatedHub.Team, _hostId, new ChatMessage { From = "person", Content = key }, key, key)).Within();
+            _oracle.SentDown(message.Id);
         });
     }
 
-    private Task CreateCommand() => TryAsync(() => CreateAsync($"key{random.Next(Keys)}"));
+    private Task CreateCommand() => TryAsync(() => CreateAsync($"key{_random.Next(Keys)}"));
 
     private async Task CreateTwins()
     {
-        var key = $"key{random.Next(Keys)}";
-        diary.Note($"two people create {key} at once");
-        await TryAsync(() => hub.InOneGroupAsync(() => CreateAsync(key), () => CreateAsync(key)));
+        var key = $"key{_random.Next(Keys)}";
+        _diary.Note($"two people create {key} at once");
+        await TryAsync(() => _hub.InOneGroupAsync(() => CreateAsync(key), () => CreateAsync(key)));
     }
 
     private async Task CreateAsync(string key)
@@ -252,10 +252,10 @@ internal sealed class Life : IAsyncDisposable
         };
         try
         {
-            var (command, created) = await hub.Creation.CreateAsync(
-                new HostAccess(SimulatedHub.Team, hostId, Person), request, key, "", CancellationToken.None).Within();
-            diary.Note($"{key} is {command.CommandId}{(created ? "" : " again")}");
-            oracle.Created(key, command.CommandId);
+            var (command, created) = await _hub.Creation.CreateAsync(
+                new HostAccess(SimulatedHub.Team, _hostId, Person), request, key, "", CancellationToken.None).Within();
+            _diary.Note($"{key} is {command.CommandId}{(created ? "" : " again")}");
+            _oracle.Created(key, command.CommandId);
         }
         catch (HubException refusal) when (refusal.Reason == ErrorReason.CommandTypeUnknown)
         {
@@ -265,27 +265,27 @@ internal sealed class Life : IAsyncDisposable
 
     private async Task CancelCommand()
     {
-        if (oracle.Commands.Count == 0)
+        if (_oracle.Commands.Count == 0)
         {
             return;
         }
 
-        var commandId = oracle.Commands.ElementAt(random.Next(oracle.Commands.Count));
-        diary.Note($"a person cancels {commandId}");
-        await TryAsync(() => hub.Store.WriteAsync(
-            SimulatedHub.Team, tx => CommandMachine.RequestCancel(tx, CommandMachine.Find(tx, hostId, commandId)!, "enough")).Within());
+        var commandId = _oracle.Commands.ElementAt(_random.Next(_oracle.Commands.Count));
+        _diary.Note($"a person cancels {commandId}");
+        await TryAsync(() => _hub.Store.WriteAsync(
+            SimulatedHub.Team, tx => CommandMachine.RequestCancel(tx, CommandMachine.Find(tx, _hostId, commandId)!, "enough")).Within());
     }
 
     // The Hello of a new link and a frame of the old one meet in one group.
     private async Task TakeOverAgainstOldFrame()
     {
-        if (links.FirstOrDefault(link => link is { Hub: not null } && link.Up.Exists(frame => frame.Batch is not null)) is not { } old)
+        if (_links.FirstOrDefault(link => link is { Hub: not null } && link.Up.Exists(frame => frame.Batch is not null)) is not { } old)
         {
             return;
         }
 
         var node = AnyNode();
-        if (node.IsOnline && node.Link != old && random.Next(2) == 0)
+        if (node.IsOnline && node.Link != old && _random.Next(2) == 0)
         {
             return;
         }
@@ -295,12 +295,12 @@ internal sealed class Life : IAsyncDisposable
         link.Up.RemoveAt(0);
         var frame = old.Up.First(waiting => waiting.Batch is not null);
         old.Up.Remove(frame);
-        diary.Note($"link {link.Number} of {node.Name} takes over while link {old.Number} sends {Told(frame)}");
+        _diary.Note($"link {link.Number} of {node.Name} takes over while link {old.Number} sends {Told(frame)}");
         var fate = FrameFate.Failed;
-        await TryAsync(() => hub.InOneGroupAsync(
+        await TryAsync(() => _hub.InOneGroupAsync(
             () => GreetAsync(link, hello.Hello),
-            async () => fate = await hub.ReceiveAsync(old.Hub!, frame)));
-        await hub.SettleAsync();
+            async () => fate = await _hub.ReceiveAsync(old.Hub!, frame)));
+        await _hub.SettleAsync();
         PromiseBrokenException.Unless(
             fate != FrameFate.Applied || link.Hub is null || old.Hub!.Identity.Epoch > link.Hub.Identity.Epoch,
             $"link {old.Number} wrote after link {link.Number} had taken over");
@@ -308,10 +308,10 @@ internal sealed class Life : IAsyncDisposable
 
     private Task Send()
     {
-        var open = links.Where(link => link.IsHeldByNode).ToArray();
+        var open = _links.Where(link => link.IsHeldByNode).ToArray();
         if (open.Length > 0)
         {
-            Send(open[random.Next(open.Length)], random.Next(1, 6));
+            Send(open[_random.Next(open.Length)], _random.Next(1, 6));
         }
 
         return Task.CompletedTask;
@@ -330,13 +330,13 @@ internal sealed class Life : IAsyncDisposable
 
     private async Task DeliverUp()
     {
-        var busy = links.Where(link => link.Up.Count > 0 && (link.Hub is not null || !link.Greeted)).ToArray();
+        var busy = _links.Where(link => link.Up.Count > 0 && (link.Hub is not null || !link.Greeted)).ToArray();
         if (busy.Length == 0)
         {
             return;
         }
 
-        var link = busy[random.Next(busy.Length)];
+        var link = busy[_random.Next(busy.Length)];
         foreach (var frame in Arriving(link.Up, link.Number, up: true))
         {
             await DeliverUpAsync(link, frame);
@@ -345,7 +345,7 @@ internal sealed class Life : IAsyncDisposable
 
     private async Task DeliverUpAsync(SimulatedLink link, ConnectRequest frame)
     {
-        diary.Note($"link {link.Number}, {link.Node.Name} to Hub: {Told(frame)}");
+        _diary.Note($"link {link.Number}, {link.Node.Name} to Hub: {Told(frame)}");
         if (frame.Hello is { } hello)
         {
             if (!link.Greeted)
@@ -361,13 +361,13 @@ internal sealed class Life : IAsyncDisposable
             return;
         }
 
-        var before = frame.Batch?.Lane == Lane.Data ? await oracle.TasksAsync(hub) : [];
-        var fate = await hub.ReceiveAsync(end, frame);
-        await hub.SettleAsync();
+        var before = frame.Batch?.Lane == Lane.Data ? await _oracle.TasksAsync(_hub) : [];
+        var fate = await _hub.ReceiveAsync(end, frame);
+        await _hub.SettleAsync();
         if (fate == FrameFate.Applied && frame.Batch is { } batch && end.EndReason is GoodbyeReason.Unspecified or GoodbyeReason.TakenOver)
         {
-            PromiseBrokenException.Unless(end.Identity.Epoch >= epoch, $"link {link.Number} wrote with epoch {end.Identity.Epoch}, {epoch} was given");
-            await oracle.CheckConflictsAsync(hub, batch, before);
+            PromiseBrokenException.Unless(end.Identity.Epoch >= _epoch, $"link {link.Number} wrote with epoch {end.Identity.Epoch}, {_epoch} was given");
+            await _oracle.CheckConflictsAsync(_hub, batch, before);
         }
 
         await SettleAsync();
@@ -376,13 +376,13 @@ internal sealed class Life : IAsyncDisposable
     private async Task GreetAsync(SimulatedLink link, Hello hello)
     {
         link.Greeted = true;
-        var node = new Principal.Node(SimulatedHub.Team, hostId, "credential");
+        var node = new Principal.Node(SimulatedHub.Team, _hostId, "credential");
         try
         {
-            link.Hub = await hub.Handshake.OpenAsync(node, hello, CancellationToken.None).Within();
-            epoch = Math.Max(epoch, link.Hub.Identity.Epoch);
+            link.Hub = await _hub.Handshake.OpenAsync(node, hello, CancellationToken.None).Within();
+            _epoch = Math.Max(_epoch, link.Hub.Identity.Epoch);
             CollectDown(link);
-            diary.Note($"link {link.Number} is open with epoch {link.Hub.Identity.Epoch}: {Told(link.Down.Find(frame => frame.Welcome is not null)?.Welcome)}");
+            _diary.Note($"link {link.Number} is open with epoch {link.Hub.Identity.Epoch}: {Told(link.Down.Find(frame => frame.Welcome is not null)?.Welcome)}");
         }
         catch (HubException refusal) when (refusal.Reason == ErrorReason.ClonedIdentity)
         {
@@ -392,10 +392,10 @@ internal sealed class Life : IAsyncDisposable
 
     private Task DeliverDown()
     {
-        var busy = links.Where(link => link.Down.Count > 0).ToArray();
+        var busy = _links.Where(link => link.Down.Count > 0).ToArray();
         if (busy.Length > 0)
         {
-            var link = busy[random.Next(busy.Length)];
+            var link = busy[_random.Next(busy.Length)];
             foreach (var frame in Arriving(link.Down, link.Number, up: false))
             {
                 DeliverDown(link, frame);
@@ -409,7 +409,7 @@ internal sealed class Life : IAsyncDisposable
     {
         if (link.IsHeldByNode)
         {
-            diary.Note($"link {link.Number}, Hub to {link.Node.Name}: {Told(frame)}");
+            _diary.Note($"link {link.Number}, Hub to {link.Node.Name}: {Told(frame)}");
             link.Node.Receive(frame);
         }
     }
@@ -418,24 +418,24 @@ internal sealed class Life : IAsyncDisposable
     private List<T> Arriving<T>(List<T> queue, int link, bool up)
         where T : class
     {
-        var chance = random.Next(100);
-        var at = chance < 8 ? random.Next(queue.Count) : 0;
+        var chance = _random.Next(100);
+        var at = chance < 8 ? _random.Next(queue.Count) : 0;
         var frame = queue[at];
         if (at > 0)
         {
-            diary.Note($"link {link} {(up ? "up" : "down")}: a frame overtakes {at} others");
+            _diary.Note($"link {link} {(up ? "up" : "down")}: a frame overtakes {at} others");
         }
 
         if (chance is >= 8 and < 15)
         {
-            diary.Note($"link {link} {(up ? "up" : "down")}: a frame is doubled");
+            _diary.Note($"link {link} {(up ? "up" : "down")}: a frame is doubled");
             return [frame]; // It stays in the queue and comes again.
         }
 
         queue.RemoveAt(at);
         if (chance is >= 15 and < 20)
         {
-            diary.Note($"link {link} {(up ? "up" : "down")}: a frame is lost");
+            _diary.Note($"link {link} {(up ? "up" : "down")}: a frame is lost");
             return [];
         }
 
@@ -444,9 +444,9 @@ internal sealed class Life : IAsyncDisposable
 
     private async Task Pump()
     {
-        foreach (var link in links.Where(link => link.Hub is not null).ToArray())
+        foreach (var link in _links.Where(link => link.Hub is not null).ToArray())
         {
-            await hub.PumpAsync(link.Hub!);
+            await _hub.PumpAsync(link.Hub!);
             await SettleAsync();
             if (link.Hub is null)
             {
@@ -460,7 +460,7 @@ internal sealed class Life : IAsyncDisposable
         var node = AnyNode();
         if (node.Start() is { } started)
         {
-            diary.Note($"{node.Name} starts {started.Key}");
+            _diary.Note($"{node.Name} starts {started.Key}");
         }
 
         return Task.CompletedTask;
@@ -471,9 +471,9 @@ internal sealed class Life : IAsyncDisposable
         var node = AnyNode();
         if (node.Running.Count > 0)
         {
-            var command = node.Running[random.Next(node.Running.Count)];
-            var state = random.Next(3) == 0 ? CommandState.Failed : CommandState.Succeeded;
-            diary.Note($"{node.Name} finishes {command.Key}: {state}");
+            var command = node.Running[_random.Next(node.Running.Count)];
+            var state = _random.Next(3) == 0 ? CommandState.Failed : CommandState.Succeeded;
+            _diary.Note($"{node.Name} finishes {command.Key}: {state}");
             node.Finish(command, state);
         }
 
@@ -483,17 +483,17 @@ internal sealed class Life : IAsyncDisposable
     private Task HandleChat()
     {
         var node = AnyNode();
-        node.HandleChat(dies: random.Next(6) == 0);
+        node.HandleChat(dies: _random.Next(6) == 0);
         return Task.CompletedTask;
     }
 
     private Task Connect()
     {
         var node = AnyNode();
-        if (!node.IsOnline || random.Next(3) == 0)
+        if (!node.IsOnline || _random.Next(3) == 0)
         {
             var link = Dial(node);
-            diary.Note($"{node.Name} dials link {link.Number}");
+            _diary.Note($"{node.Name} dials link {link.Number}");
         }
 
         return Task.CompletedTask;
@@ -501,19 +501,19 @@ internal sealed class Life : IAsyncDisposable
 
     private SimulatedLink Dial(SimulatedNode node)
     {
-        var link = new SimulatedLink(++names, node, node.Session);
+        var link = new SimulatedLink(++_names, node, node.Session);
         link.Up.Add(new ConnectRequest { Hello = node.Session.CreateHello() });
         node.Link = link;
-        links.Add(link);
+        _links.Add(link);
         return link;
     }
 
     // The Hub learns that a stream has ended; until then its end lives on.
     private async Task NoticeEnd()
     {
-        if (links.FirstOrDefault(link => link.Hub is not null && (!link.IsHeldByNode || link.Hub.Outbox.IsClosed)) is { } link)
+        if (_links.FirstOrDefault(link => link.Hub is not null && (!link.IsHeldByNode || link.Hub.Outbox.IsClosed)) is { } link)
         {
-            diary.Note($"link {link.Number} ends");
+            _diary.Note($"link {link.Number} ends");
             await EndAsync(link);
         }
     }
@@ -521,7 +521,7 @@ internal sealed class Life : IAsyncDisposable
     private async Task EndAsync(SimulatedLink link)
     {
         var end = link.Hub!;
-        await hub.EndedAsync(end);
+        await _hub.EndedAsync(end);
         CollectDown(link);
         link.Hub = null;
         link.Up.Clear();
@@ -531,16 +531,16 @@ internal sealed class Life : IAsyncDisposable
     {
         var node = AnyNode();
         node.Restart();
-        diary.Note($"{node.Name} crashed; now {node.InstanceId}");
+        _diary.Note($"{node.Name} crashed; now {node.InstanceId}");
         return Task.CompletedTask;
     }
 
     private Task ArmFault()
     {
-        if (!hub.Fault.IsArmed)
+        if (!_hub.Fault.IsArmed)
         {
-            crashNext = random.Next(2) == 0;
-            hub.Fault.Arm((WriteStep)random.Next(4), random.Next(3));
+            _crashNext = _random.Next(2) == 0;
+            _hub.Fault.Arm((WriteStep)_random.Next(4), _random.Next(3));
         }
 
         return Task.CompletedTask;
@@ -548,14 +548,14 @@ internal sealed class Life : IAsyncDisposable
 
     private Task ReopenHub()
     {
-        diary.Note("the Hub restarts");
+        _diary.Note("the Hub restarts");
         return RestartHubAsync();
     }
 
     private async Task RestartHubAsync()
     {
-        hub.Fault.Disarm();
-        foreach (var link in links)
+        _hub.Fault.Disarm();
+        foreach (var link in _links)
         {
             CollectDown(link);
             link.Hub = null;
@@ -563,24 +563,24 @@ internal sealed class Life : IAsyncDisposable
             link.Up.Clear();
         }
 
-        await hub.CloseAsync();
-        await hub.OpenAsync();
-        hub.Fault.TakeFired();
+        await _hub.CloseAsync();
+        await _hub.OpenAsync();
+        _hub.Fault.TakeFired();
     }
 
     private async Task PassTime()
     {
-        var span = TimeSpan.FromSeconds(random.Next(1, random.Next(2) == 0 ? 15 : 200));
-        diary.Note($"{span.TotalSeconds} s pass");
-        time.Advance(span);
-        await TryAsync(() => hub.CommandClock.SweepAsync(CancellationToken.None).Within());
+        var span = TimeSpan.FromSeconds(_random.Next(1, _random.Next(2) == 0 ? 15 : 200));
+        _diary.Note($"{span.TotalSeconds} s pass");
+        _time.Advance(span);
+        await TryAsync(() => _hub.CommandClock.SweepAsync(CancellationToken.None).Within());
     }
 
     private Task CopyDisk()
     {
         var node = AnyNode();
-        diary.Note($"image {images.Count} of {node.Name}'s disk is made");
-        images.Add(node.CopyDisk(Path.Combine(directory, $"image{images.Count}")));
+        _diary.Note($"image {_images.Count} of {node.Name}'s disk is made");
+        _images.Add(node.CopyDisk(Path.Combine(_directory, $"image{_images.Count}")));
         return Task.CompletedTask;
     }
 
@@ -588,18 +588,18 @@ internal sealed class Life : IAsyncDisposable
     {
         var node = AnyNode();
         node.LoseJournal();
-        diary.Note($"{node.Name} lost its journal; now {node.InstanceId}, journal {node.JournalId[..6]}");
+        _diary.Note($"{node.Name} lost its journal; now {node.InstanceId}, journal {node.JournalId[..6]}");
         return Task.CompletedTask;
     }
 
     private Task Rewind()
     {
-        if (images.Count > 0)
+        if (_images.Count > 0)
         {
             var node = AnyNode();
-            var image = random.Next(images.Count);
-            node.Rewind(images[image]);
-            diary.Note($"{node.Name} is restored from image {image}; now {node.InstanceId}, journal {node.JournalId[..6]}");
+            var image = _random.Next(_images.Count);
+            node.Rewind(_images[image]);
+            _diary.Note($"{node.Name} is restored from image {image}; now {node.InstanceId}, journal {node.JournalId[..6]}");
         }
 
         return Task.CompletedTask;
@@ -607,14 +607,14 @@ internal sealed class Life : IAsyncDisposable
 
     private Task CloneNode()
     {
-        if (nodes.Count < NodesMax)
+        if (_nodes.Count < NodesMax)
         {
-            var image = images.Count > 0 && random.Next(2) == 0
-                ? images[random.Next(images.Count)]
-                : AnyNode().CopyDisk(Path.Combine(directory, $"live{++names}"));
-            var name = ((char)('a' + nodes.Count)).ToString();
-            nodes.Add(nodes[0].Clone(name, Path.Combine(directory, $"{name}.journal"), image));
-            diary.Note($"{name} is a clone, journal {nodes[^1].JournalId[..6]}");
+            var image = _images.Count > 0 && _random.Next(2) == 0
+                ? _images[_random.Next(_images.Count)]
+                : AnyNode().CopyDisk(Path.Combine(_directory, $"live{++_names}"));
+            var name = ((char)('a' + _nodes.Count)).ToString();
+            _nodes.Add(_nodes[0].Clone(name, Path.Combine(_directory, $"{name}.journal"), image));
+            _diary.Note($"{name} is a clone, journal {_nodes[^1].JournalId[..6]}");
         }
 
         return Task.CompletedTask;
@@ -623,37 +623,37 @@ internal sealed class Life : IAsyncDisposable
     // The network behaves, one of several nodes stays, quarantines run out: now all must come to rest.
     private async Task HealAsync()
     {
-        diary.Note("everything heals");
-        hub.Fault.Disarm();
-        hub.Fault.TakeFired();
+        _diary.Note("everything heals");
+        _hub.Fault.Disarm();
+        _hub.Fault.TakeFired();
         var survivor = AnyNode();
-        foreach (var node in nodes.Where(node => node != survivor).ToArray())
+        foreach (var node in _nodes.Where(node => node != survivor).ToArray())
         {
-            nodes.Remove(node);
+            _nodes.Remove(node);
             node.Leave();
             node.Dispose();
         }
 
-        foreach (var link in links.Where(link => link.Hub is not null).ToArray())
+        foreach (var link in _links.Where(link => link.Hub is not null).ToArray())
         {
             await EndAsync(link);
         }
 
-        links.Clear();
+        _links.Clear();
         survivor.Leave();
-        time.Advance(TimeSpan.FromMinutes(6));
+        _time.Advance(TimeSpan.FromMinutes(6));
         var quiet = 0;
         for (var round = 0; quiet < 3; round++)
         {
             PromiseBrokenException.Unless(round < HealRoundsMax, $"no rest after {HealRoundsMax} rounds");
             var moved = await HealRoundAsync(survivor);
-            time.Advance(TimeSpan.FromSeconds(1));
-            await hub.CommandClock.SweepAsync(CancellationToken.None).Within();
-            await oracle.CheckAsync(hub);
+            _time.Advance(TimeSpan.FromSeconds(1));
+            await _hub.CommandClock.SweepAsync(CancellationToken.None).Within();
+            await _oracle.CheckAsync(_hub);
             quiet = moved || !survivor.IsDrained ? 0 : quiet + 1;
         }
 
-        await oracle.CheckSettledAsync(hub, survivor);
+        await _oracle.CheckSettledAsync(_hub, survivor);
     }
 
     private async Task<bool> HealRoundAsync(SimulatedNode node)
@@ -661,12 +661,12 @@ internal sealed class Life : IAsyncDisposable
         var moved = false;
         if (node.Link is null)
         {
-            diary.Note($"{node.Name} dials");
+            _diary.Note($"{node.Name} dials");
             Dial(node);
             moved = true;
         }
 
-        foreach (var link in links.ToArray())
+        foreach (var link in _links.ToArray())
         {
             if (link.IsHeldByNode)
             {
@@ -681,7 +681,7 @@ internal sealed class Life : IAsyncDisposable
 
             if (link.Hub is not null)
             {
-                await hub.PumpAsync(link.Hub);
+                await _hub.PumpAsync(link.Hub);
                 CollectDown(link);
             }
 
@@ -703,10 +703,10 @@ internal sealed class Life : IAsyncDisposable
             }
         }
 
-        links.RemoveAll(link => link.IsOver);
+        _links.RemoveAll(link => link.IsOver);
         while (node.Start() is { } started)
         {
-            diary.Note($"{node.Name} starts {started.Key}");
+            _diary.Note($"{node.Name} starts {started.Key}");
             moved = true;
         }
 
@@ -752,7 +752,7 @@ internal sealed class Life : IAsyncDisposable
         }
     }
 
-    private SimulatedNode AnyNode() => nodes[random.Next(nodes.Count)];
+    private SimulatedNode AnyNode() => _nodes[_random.Next(_nodes.Count)];
 
     private static string Told(ConnectRequest frame) => frame switch
     {

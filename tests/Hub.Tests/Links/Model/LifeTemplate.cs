@@ -8,26 +8,26 @@ public sealed class LifeTemplate : IAsyncLifetime
 {
     private const string MemoryFileSystem = "/dev/shm";
 
-    private readonly string root = Directory.Exists(MemoryFileSystem)
+    private readonly string _root = Directory.Exists(MemoryFileSystem)
         ? Directory.CreateDirectory(Path.Combine(MemoryFileSystem, $"hub-model-{Guid.NewGuid():N}")).FullName
         : Directory.CreateTempSubdirectory("hub-model-").FullName;
 
-    private int lives;
+    private int _lives;
 
     public string HostId { get; private set; } = "";
 
-    public async ValueTask InitializeAsync() => HostId = await SimulatedHub.CreateTemplateAsync(Path.Combine(root, "hub.db"));
+    public async ValueTask InitializeAsync() => HostId = await SimulatedHub.CreateTemplateAsync(Path.Combine(_root, "hub.db"));
 
     public string NewDirectory(int seed)
     {
-        var directory = Directory.CreateDirectory(Path.Combine(root, $"{seed}-{Interlocked.Increment(ref lives)}")).FullName;
-        File.Copy(Path.Combine(root, "hub.db"), Path.Combine(directory, "hub.db"));
+        var directory = Directory.CreateDirectory(Path.Combine(_root, $"{seed}-{Interlocked.Increment(ref _lives)}")).FullName;
+        File.Copy(Path.Combine(_root, "hub.db"), Path.Combine(directory, "hub.db"));
         return directory;
     }
 
     public ValueTask DisposeAsync()
     {
-        Directory.Delete(root, recursive: true);
+        Directory.Delete(_root, recursive: true);
         return ValueTask.CompletedTask;
     }
 }

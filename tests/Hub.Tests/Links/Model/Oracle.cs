@@ -12,38 +12,38 @@ namespace Hub.Tests.Links.Model;
 /// </summary>
 internal sealed class Oracle(Diary diary, string hostId)
 {
-    private readonly Dictionary<CommandKey, string> started = [];
-    private readonly Dictionary<string, string> terminal = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, string> keys = new(StringComparer.Ordinal);
-    private readonly HashSet<string> commands = new(StringComparer.Ordinal);
-    private readonly HashSet<string> chatUpAcked = new(StringComparer.Ordinal);
-    private readonly List<string> chatDown = [];
-    private readonly Dictionary<string, CloudChange> cloudChanges = new(StringComparer.Ordinal);
-    private readonly HashSet<string> poisonRefused = new(StringComparer.Ordinal);
-    private readonly Queue<(SimulatedNode Node, RecordAcked Record)> ackedNow = new();
+    private readonly Dictionary<CommandKey, string> _started = [];
+    private readonly Dictionary<string, string> _terminal = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _keys = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _commands = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _chatUpAcked = new(StringComparer.Ordinal);
+    private readonly List<string> _chatDown = [];
+    private readonly Dictionary<string, CloudChange> _cloudChanges = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _poisonRefused = new(StringComparer.Ordinal);
+    private readonly Queue<(SimulatedNode Node, RecordAcked Record)> _ackedNow = new();
 
     public Diary Diary => diary;
 
     /// <summary>Commands whose creation was answered.</summary>
-    public IReadOnlyCollection<string> Commands => commands;
+    public IReadOnlyCollection<string> Commands => _commands;
 
     /// <summary>Side effects that happened.</summary>
-    public int StartedCount => started.Count;
+    public int StartedCount => _started.Count;
 
     /// <summary>The node began a side effect. This is the log that no crash takes back.</summary>
     public void Started(SimulatedNode node, CommandKey key)
     {
-        var first = started.GetValueOrDefault(key);
-        PromiseBrokenException.Unless(started.TryAdd(key, node.InstanceId), $"{key} was started by {first} and again by {node.InstanceId}");
+        var first = _started.GetValueOrDefault(key);
+        PromiseBrokenException.Unless(_started.TryAdd(key, node.InstanceId), $"{key} was started by {first} and again by {node.InstanceId}");
     }
 
     public void Acked(SimulatedNode node, RecordAcked record)
     {
         diary.Note($"{node.Name} hears that {record.Kind} {record.Id} is stored");
-        ackedNow.Enqueue((node, record));
+        _ackedNow.Enqueue((node, record));
         if (record.Kind is RecordKind.Chat)
         {
-            chatUpAcked.Add(record.Id);
+            _chatUpAcked.Add(record.Id);
         }
         else if (record.Kind is RecordKind.Task)
         {
@@ -55,24 +55,24 @@ internal sealed class Oracle(Diary diary, string hostId)
     {
         PromiseBrokenException.Unless(
             record.Id.StartsWith(SimulatedHub.PoisonPrefix, StringComparison.Ordinal), $"{record.Id} was refused: {record.Detail}");
-        poisonRefused.Add(record.Id);
+        _poisonRefused.Add(record.Id);
     }
 
     public void Created(string key, string commandId)
     {
-        lock (keys)
+        lock (_keys)
         {
-            commands.Add(commandId);
+            _commands.Add(commandId);
             PromiseBrokenException.Unless(
-                keys.TryAdd(key, commandId) || keys[key] == commandId, $"the key {key} made {keys[key]} and {commandId}");
+                _keys.TryAdd(key, commandId) || _keys[key] == commandId, $"the key {key} made {_keys[key]} and {commandId}");
         }
     }
 
-    public void SentDown(string messageId) => chatDown.Add(messageId);
+    public void SentDown(string messageId) => _chatDown.Add(messageId);
 
     /// <summary>A person changed a task that was stored as <paramref name="before"/>.</summary>
-    public void CloudChanged(TaskView before, long version, string title) => cloudChanges[before.TaskId] = new CloudChange(
-        version, title, before.Origin == "cloud" && cloudChanges.TryGetValue(before.TaskId, out var earlier) ? earlier.NodeTitle : before.Title);
+    public void CloudChanged(TaskView before, long version, string title) => _cloudChanges[before.TaskId] = new CloudChange(
+        version, title, before.Origin == "cloud" && _cloudChanges.TryGetValue(before.TaskId, out var earlier) ? earlier.NodeTitle : before.Title);
 
     /// <summary>What may never change, after every step.</summary>
     public async Task CheckAsync(SimulatedHub hub)
@@ -81,20 +81,20 @@ internal sealed class Oracle(Diary diary, string hostId)
             "select command_id, state, attempt, idempotency_key from commands where host_id = @hostId", new { hostId });
         foreach (var row in rows)
         {
-            if (terminal.TryGetValue(row.CommandId, out var was))
+            if (_terminal.TryGetValue(row.CommandId, out var was))
             {
                 PromiseBrokenException.Unless(was == $"{row.State}/{row.Attempt}", $"{row.CommandId} was {was} for good and is {row.State}/{row.Attempt}");
             }
             else if (CommandStates.IsTerminal(EnumText<CommandState>.Parse(row.State)))
             {
-                terminal[row.CommandId] = $"{row.State}/{row.Attempt}";
+                _terminal[row.CommandId] = $"{row.State}/{row.Attempt}";
             }
 
             PromiseBrokenException.Unless(
-                row.State != "SUCCEEDED" || started.ContainsKey(new CommandKey(row.CommandId, (int)row.Attempt)), $"{row.CommandId} succeeded and never ran");
+                row.State != "SUCCEEDED" || _started.ContainsKey(new CommandKey(row.CommandId, (int)row.Attempt)), $"{row.CommandId} succeeded and never ran");
         }
 
-        PromiseBrokenException.Unless(commands.IsSubsetOf(rows.Select(row => row.CommandId)), "a command that was answered is gone");
+        PromiseBrokenException.Unless(_commands.IsSubsetOf(rows.Select(row => row.CommandId)), "a command that was answered is gone");
         var twice = rows.Where(row => row.IdempotencyKey is not null).GroupBy(row => row.IdempotencyKey).FirstOrDefault(key => key.Count() > 1);
         PromiseBrokenException.Unless(twice is null, $"the key {twice?.Key} made {twice?.Count()} commands");
         await CheckAckedAsync(hub);
@@ -144,7 +144,7 @@ internal sealed class Oracle(Diary diary, string hostId)
             }
 
             PromiseBrokenException.Unless(stored.Remove(taskId, out var task), $"the node has {taskId} = {title}, the Hub has not");
-            var isClouds = cloudChanges.TryGetValue(taskId, out var cloud) && task!.Title == cloud.Title && cloud.NodeTitle == title;
+            var isClouds = _cloudChanges.TryGetValue(taskId, out var cloud) && task!.Title == cloud.Title && cloud.NodeTitle == title;
             PromiseBrokenException.Unless(task!.Title == title || isClouds, $"the node has {taskId} = {title}, the Hub {task.Title} ({task.Origin})");
         }
 
@@ -154,7 +154,7 @@ internal sealed class Oracle(Diary diary, string hostId)
             "select command_id, state, attempt, idempotency_key from commands where host_id = @hostId", new { hostId });
         foreach (var command in open)
         {
-            PromiseBrokenException.Unless(terminal.ContainsKey(command.CommandId), $"{command.CommandId} stays {command.State} (attempt {command.Attempt})");
+            PromiseBrokenException.Unless(_terminal.ContainsKey(command.CommandId), $"{command.CommandId} stays {command.State} (attempt {command.Attempt})");
         }
     }
 
@@ -163,12 +163,12 @@ internal sealed class Oracle(Diary diary, string hostId)
         var rows = await hub.QueryAsync<ChatView>(
             "select message_id, direction, down_seq, delivered_at from chat_messages where host_id = @hostId order by down_seq", new { hostId });
         var up = rows.Where(row => row.Direction == "from_node").Select(row => row.MessageId).ToHashSet();
-        PromiseBrokenException.Unless(chatUpAcked.IsSubsetOf(up), $"acknowledged and lost: {string.Join(", ", chatUpAcked.Except(up))}");
+        PromiseBrokenException.Unless(_chatUpAcked.IsSubsetOf(up), $"acknowledged and lost: {string.Join(", ", _chatUpAcked.Except(up))}");
         PromiseBrokenException.Unless(
             up.IsSupersetOf(node.App.ChatInJournal), $"journaled and lost: {string.Join(", ", node.App.ChatInJournal.Except(up))}");
         var down = rows.Where(row => row.Direction == "to_node").ToArray();
         PromiseBrokenException.Unless(
-            down.Select(row => row.MessageId).Where(chatDown.Contains).SequenceEqual(chatDown), "messages to the node have other numbers than their order");
+            down.Select(row => row.MessageId).Where(_chatDown.Contains).SequenceEqual(_chatDown), "messages to the node have other numbers than their order");
         PromiseBrokenException.Unless(down.All(row => row.DeliveredAt is not null), "a message to the node was never delivered");
         var order = down.Select((row, i) => (row.MessageId, i)).ToDictionary(row => row.MessageId, row => row.i);
         var heard = node.App.Heard.Select(id => order[id]).ToArray();
@@ -186,7 +186,7 @@ internal sealed class Oracle(Diary diary, string hostId)
     // A record is there when its client hears so, in that version or a later one, unless another journal speaks for the host by now.
     private async Task CheckAckedAsync(SimulatedHub hub)
     {
-        while (ackedNow.TryDequeue(out var acked))
+        while (_ackedNow.TryDequeue(out var acked))
         {
             var (node, record) = acked;
             var link = await hub.QueryAsync<string>("select instance_id from links where host_id = @hostId", new { hostId });

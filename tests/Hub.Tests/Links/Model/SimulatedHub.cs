@@ -34,11 +34,11 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         create trigger poison before insert on tasks when new.task_id like '{PoisonPrefix}%' begin select raise(abort, 'poison'); end
         """;
 
-    private Store? store;
+    private Store? _store;
 
     public ArmedFault Fault { get; } = new();
 
-    public Store Store => store!;
+    public Store Store => _store!;
 
     public LinkRegistry Registry { get; private set; } = null!;
 
@@ -75,25 +75,25 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
             Guards = guards,
             FaultInjector = Fault.Reach,
         };
-        store = await Store.OpenAsync(options, time, logs, CancellationToken.None).Within();
-        var presence = new Presence(store, time, logs.CreateLogger<Presence>());
+        _store = await Store.OpenAsync(options, time, logs, CancellationToken.None).Within();
+        var presence = new Presence(_store, time, logs.CreateLogger<Presence>());
         Registry = new LinkRegistry(time);
         Tasks = new TaskRecords(guards);
         var lanes = new LaneEntries(Tasks, guards);
-        Handshake = new Handshake(store, Registry, presence, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
-        Creation = new CommandCreation(store, time);
-        CommandClock = new CommandClock(store, Registry, time, logs.CreateLogger<CommandClock>());
+        Handshake = new Handshake(_store, Registry, presence, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
+        Creation = new CommandCreation(_store, time);
+        CommandClock = new CommandClock(_store, Registry, time, logs.CreateLogger<CommandClock>());
         Inbound = new LinkInbound(presence, new ProgressBoard(), new EphemeralBoard(time));
-        Ending = new LinkEnding(store, Registry, presence, logs.CreateLogger<LinkEnding>());
+        Ending = new LinkEnding(_store, Registry, presence, logs.CreateLogger<LinkEnding>());
     }
 
     public async Task CloseAsync()
     {
-        if (store is not null)
+        if (_store is not null)
         {
             CommandClock.Dispose();
-            await store.DisposeAsync();
-            store = null;
+            await _store.DisposeAsync();
+            _store = null;
         }
     }
 
@@ -205,19 +205,19 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
     /// <summary>Makes the writer die once at a step.</summary>
     public sealed class ArmedFault
     {
-        private readonly Lock gate = new();
-        private WriteStep at;
-        private int passing;
-        private bool armed;
-        private bool fired;
+        private readonly Lock _gate = new();
+        private WriteStep _at;
+        private int _passing;
+        private bool _armed;
+        private bool _fired;
 
         public bool IsArmed
         {
             get
             {
-                lock (gate)
+                lock (_gate)
                 {
-                    return armed;
+                    return _armed;
                 }
             }
         }
@@ -225,10 +225,10 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         /// <summary>Whether it has fired since it was asked last.</summary>
         public bool TakeFired()
         {
-            lock (gate)
+            lock (_gate)
             {
-                var was = fired;
-                fired = false;
+                var was = _fired;
+                _fired = false;
                 return was;
             }
         }
@@ -237,31 +237,31 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         /// <param name="times">How many times the step passes before.</param>
         public void Arm(WriteStep step, int times)
         {
-            lock (gate)
+            lock (_gate)
             {
-                (at, passing, armed) = (step, times, true);
+                (_at, _passing, _armed) = (step, times, true);
             }
         }
 
         public void Disarm()
         {
-            lock (gate)
+            lock (_gate)
             {
-                armed = false;
+                _armed = false;
             }
         }
 
         public void Reach(WriteStep step)
         {
-            lock (gate)
+            lock (_gate)
             {
-                if (!armed || step != at || passing-- > 0)
+                if (!_armed || step != _at || _passing-- > 0)
                 {
                     return;
                 }
 
-                armed = false;
-                fired = true;
+                _armed = false;
+                _fired = true;
             }
 
             throw new InvalidOperationException($"died at {step}");

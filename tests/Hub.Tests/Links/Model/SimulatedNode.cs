@@ -12,18 +12,18 @@ internal sealed class SimulatedNode : IDisposable
 {
     public const string CommandType = "work";
 
-    private readonly string path;
-    private readonly bool hasSource;
-    private readonly TimeProvider time;
-    private readonly Oracle oracle;
-    private readonly int seed;
-    private Journal journal;
-    private int processes;
+    private readonly string _path;
+    private readonly bool _hasSource;
+    private readonly TimeProvider _time;
+    private readonly Oracle _oracle;
+    private readonly int _seed;
+    private Journal _journal;
+    private int _processes;
 
     private SimulatedNode(string name, string path, bool hasSource, TimeProvider time, Oracle oracle, int seed, AppState app)
     {
-        (Name, this.path, this.hasSource, this.time, this.oracle, this.seed, App) = (name, path, hasSource, time, oracle, seed, app);
-        (journal, Session) = Open();
+        (Name, _path, _hasSource, _time, _oracle, _seed, App) = (name, path, hasSource, time, oracle, seed, app);
+        (_journal, Session) = Open();
     }
 
     public string Name { get; }
@@ -40,7 +40,7 @@ internal sealed class SimulatedNode : IDisposable
 
     public bool IsOnline => Session.State is SessionState.Online;
 
-    public string JournalId => journal.JournalId;
+    public string JournalId => _journal.JournalId;
 
     public bool IsDrained => Session.IsIdle && Session.IsAckedUpTo(Session.OutboxMark()) && Session.PeekChat() is null && Running.Count == 0;
 
@@ -50,7 +50,7 @@ internal sealed class SimulatedNode : IDisposable
     /// <summary>Copies the disk as it is now, in the middle of whatever the process does.</summary>
     public DiskImage CopyDisk(string target)
     {
-        CopyFiles(path, target);
+        CopyFiles(_path, target);
         return new DiskImage(target, App.Clone());
     }
 
@@ -58,30 +58,30 @@ internal sealed class SimulatedNode : IDisposable
     public SimulatedNode Clone(string name, string clonePath, DiskImage image)
     {
         CopyFiles(image.Path, clonePath);
-        return new SimulatedNode(name, clonePath, hasSource, time, oracle, seed + name.Length, image.App.Clone());
+        return new SimulatedNode(name, clonePath, _hasSource, _time, _oracle, _seed + name.Length, image.App.Clone());
     }
 
     /// <summary>The process dies and a new one starts.</summary>
     public void Restart(Action? meanwhile = null)
     {
-        journal.Dispose();
+        _journal.Dispose();
         Link = null;
         Running.Clear();
         meanwhile?.Invoke();
-        (journal, Session) = Open();
+        (_journal, Session) = Open();
         TakeEvents();
     }
 
     public void LoseJournal() => Restart(() =>
     {
-        DeleteFiles(path);
+        DeleteFiles(_path);
         App.ForgetLineage();
     });
 
     public void Rewind(DiskImage image) => Restart(() =>
     {
-        DeleteFiles(path);
-        CopyFiles(image.Path, path);
+        DeleteFiles(_path);
+        CopyFiles(image.Path, _path);
         App = image.App.Clone();
     });
 
@@ -110,7 +110,7 @@ internal sealed class SimulatedNode : IDisposable
             return null;
         }
 
-        oracle.Started(this, started.Key);
+        _oracle.Started(this, started.Key);
         Running.Add(started);
         return started;
     }
@@ -152,7 +152,7 @@ internal sealed class SimulatedNode : IDisposable
         }
         catch (LinkProtocolException e)
         {
-            oracle.Diary.Note($"{Name} ends its link: {e.Message}");
+            _oracle.Diary.Note($"{Name} ends its link: {e.Message}");
             Leave();
         }
 
@@ -172,10 +172,10 @@ internal sealed class SimulatedNode : IDisposable
             switch (next)
             {
                 case SessionEvent.Acked { Record: var record }:
-                    oracle.Acked(this, record);
+                    _oracle.Acked(this, record);
                     break;
                 case SessionEvent.Refused { Record: var record }:
-                    oracle.Refused(record);
+                    _oracle.Refused(record);
                     break;
                 case SessionEvent.StopCommand { Key: var key }:
                     if (Running.Find(command => command.Key == key) is { } stopped)
@@ -188,11 +188,11 @@ internal sealed class SimulatedNode : IDisposable
                     ReadSource(collection);
                     break;
                 case SessionEvent.JournalReplaced:
-                    oracle.Diary.Note($"{Name} makes a new journal {JournalId[..6]}");
+                    _oracle.Diary.Note($"{Name} makes a new journal {JournalId[..6]}");
                     Leave();
                     break;
                 case SessionEvent.Ended { Goodbye: var goodbye }:
-                    oracle.Diary.Note($"{Name} is told goodbye: {goodbye.Reason}");
+                    _oracle.Diary.Note($"{Name} is told goodbye: {goodbye.Reason}");
                     Leave();
                     break;
                 default:
@@ -201,7 +201,7 @@ internal sealed class SimulatedNode : IDisposable
         }
     }
 
-    public void Dispose() => journal.Dispose();
+    public void Dispose() => _journal.Dispose();
 
     private static HostTask TaskOf(string id, string title) => new() { Id = id, Title = title, Status = "open" };
 
@@ -214,13 +214,13 @@ internal sealed class SimulatedNode : IDisposable
 
     private (Journal Journal, NodeSession Session) Open()
     {
-        InstanceId = $"{Name}.{++processes}";
-        var opened = Journal.Open(path);
+        InstanceId = $"{Name}.{++_processes}";
+        var opened = Journal.Open(_path);
         return (opened, new NodeSession(
             opened,
-            new NodeSessionOptions { InstanceId = InstanceId, CommandTypes = [CommandType], HasSource = hasSource },
-            time,
-            new Random(seed)));
+            new NodeSessionOptions { InstanceId = InstanceId, CommandTypes = [CommandType], HasSource = _hasSource },
+            _time,
+            new Random(_seed)));
     }
 
     private static void CopyFiles(string from, string to)
