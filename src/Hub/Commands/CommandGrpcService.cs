@@ -4,6 +4,7 @@ using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
 using Hub.Identity;
+using Hub.Limits;
 using Hub.Links;
 using Hub.Storage;
 using Hub.Text;
@@ -12,7 +13,8 @@ namespace Hub.Commands;
 
 /// <summary>hub.v1.CommandService: people create and follow commands, nodes without a link claim and report them.</summary>
 internal sealed class CommandGrpcService(
-    Access access, Store store, CommandCreation creation, HostDirectory directory, Presence presence, LinkRegistry links, ProgressBoard progress)
+    Access access, RateLimits rates, Store store, CommandCreation creation, HostDirectory directory, Presence presence, LinkRegistry links,
+    ProgressBoard progress)
     : CommandService.CommandServiceBase
 {
     private const string PendingWord = "pending";
@@ -39,6 +41,7 @@ internal sealed class CommandGrpcService(
     public override async Task<CreateCommandResponse> CreateCommand(CreateCommandRequest request, ServerCallContext context)
     {
         var host = await access.HostAsync(context, request.HostId, TeamRole.Member);
+        rates.CommandCreated(host.TeamId, host.HostId);
         var key = IdempotencyKeys.Of(request.IdempotencyKey, context);
         var traceparent = context.RequestHeaders.GetValue("traceparent") ?? "";
         var (command, created) = await creation.CreateAsync(host, request, key, traceparent, context.CancellationToken);

@@ -5,6 +5,7 @@ using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
 using Hub.Identity;
+using Hub.Limits;
 using Hub.Links;
 using Hub.Storage;
 using Hub.Tasks;
@@ -127,6 +128,7 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton(new Random());
         services.AddOptions<LinkOptions>().BindConfiguration(LinkOptions.Section).ValidateDataAnnotations().ValidateOnStart();
 
+        services.AddSingleton(new RateLimits(settings.Rates, time));
         services.AddSingleton<Authenticator>();
         services.AddSingleton<Access>();
         services.AddSingleton<Accounts>();

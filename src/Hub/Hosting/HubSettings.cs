@@ -1,6 +1,8 @@
+using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Hub.Limits;
 using Hub.Storage;
 
 namespace Hub.Hosting;
@@ -30,6 +32,18 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string HostRecordsPerSecondKey = "HUB_HOST_RECORDS_PER_SECOND";
+    public const string HostBytesPerSecondKey = "HUB_HOST_BYTES_PER_SECOND";
+    public const string TeamRecordsPerSecondKey = "HUB_TEAM_RECORDS_PER_SECOND";
+    public const string TeamBytesPerSecondKey = "HUB_TEAM_BYTES_PER_SECOND";
+    public const string HostRequestsPerMinuteKey = "HUB_HOST_REQUESTS_PER_MINUTE";
+    public const string CallerRequestsPerMinuteKey = "HUB_CALLER_REQUESTS_PER_MINUTE";
+    public const string TeamRequestsPerMinuteKey = "HUB_TEAM_REQUESTS_PER_MINUTE";
+    public const string HostCommandsPerMinuteKey = "HUB_HOST_COMMANDS_PER_MINUTE";
+    public const string TeamCommandsPerMinuteKey = "HUB_TEAM_COMMANDS_PER_MINUTE";
+
+    /// <summary>Beyond any use, and far from overflow.</summary>
+    private const long RateMax = 1_000_000_000_000;
 
     private const string SigningKeyFile = "signing-key.pem";
     private const string DatabaseFile = "hub.db";
@@ -68,6 +82,8 @@ internal sealed record HubSettings
     /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
     public Uri? PublicUrl { get; init; }
 
+    public RateSettings Rates { get; init; } = new();
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -89,6 +105,15 @@ internal sealed record HubSettings
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
+        (HostRecordsPerSecondKey, "5000", "records a node may send on its link; beyond it the link is read more slowly; 0 for no limit, as below"),
+        (HostBytesPerSecondKey, "8388608", "bytes a node may send on its link, the same way"),
+        (TeamRecordsPerSecondKey, "50000", "records of all links of a team, the same way"),
+        (TeamBytesPerSecondKey, "67108864", "bytes of all links of a team, the same way"),
+        (HostRequestsPerMinuteKey, "1200", "calls with one host credential besides the link; beyond it they are refused; claims are not counted"),
+        (CallerRequestsPerMinuteKey, "12000", "calls of one user or API key"),
+        (TeamRequestsPerMinuteKey, "300000", "calls of a team's users, keys and hosts together"),
+        (HostCommandsPerMinuteKey, "6000", "commands created for one host"),
+        (TeamCommandsPerMinuteKey, "60000", "commands created in one team"),
     ];
 
     /// <exception cref="SettingsException">One or more settings are wrong; all are reported together.</exception>
@@ -133,6 +158,19 @@ internal sealed record HubSettings
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
         var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
+        long Rate(string key) => RateOf(key, Text(key), faults);
+        var rates = new RateSettings
+        {
+            HostRecordsPerSecond = Rate(HostRecordsPerSecondKey),
+            HostBytesPerSecond = Rate(HostBytesPerSecondKey),
+            TeamRecordsPerSecond = Rate(TeamRecordsPerSecondKey),
+            TeamBytesPerSecond = Rate(TeamBytesPerSecondKey),
+            HostRequestsPerMinute = Rate(HostRequestsPerMinuteKey),
+            CallerRequestsPerMinute = Rate(CallerRequestsPerMinuteKey),
+            TeamRequestsPerMinute = Rate(TeamRequestsPerMinuteKey),
+            HostCommandsPerMinute = Rate(HostCommandsPerMinuteKey),
+            TeamCommandsPerMinute = Rate(TeamCommandsPerMinuteKey),
+        };
         return faults.Count > 0
             ? throw new SettingsException(faults)
             : new HubSettings
@@ -149,6 +187,7 @@ internal sealed record HubSettings
                 CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
+                Rates = rates,
             };
     }
 
@@ -244,6 +283,17 @@ internal sealed record HubSettings
             ConnectionString = url,
             ListenConnectionString = listenUrl.Length == 0 ? null : listenUrl,
         };
+    }
+
+    private static long RateOf(string key, string text, List<string> faults)
+    {
+        if (long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var rate) && rate <= RateMax)
+        {
+            return rate;
+        }
+
+        faults.Add($"{key}: '{text}' is no rate; write a whole number from 0 (no limit) to {RateMax}.");
+        return 0;
     }
 
     private static string? OneOf(string key, string text, IReadOnlyList<string> words, List<string> faults)

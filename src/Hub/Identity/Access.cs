@@ -1,6 +1,7 @@
 using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Errors;
+using Hub.Limits;
 using Hub.Storage;
 
 namespace Hub.Identity;
@@ -19,12 +20,16 @@ internal sealed record HostAccess(string TeamId, string HostId, Principal Caller
 /// Decides who may do what. A node that asks for anything but its own host is told NOT_FOUND, never PERMISSION_DENIED: real nodes take
 /// a 403 for a dead credential and claim again for ever.
 /// </summary>
-internal sealed class Access(Authenticator authenticator, Store store)
+internal sealed class Access(Authenticator authenticator, Store store, RateLimits rates)
 {
     private const string HostTeamSql = "select team_id from hosts where host_id = @hostId and deleted_at is null";
 
-    public Task<Principal> CallerAsync(ServerCallContext context) =>
-        authenticator.AuthenticateAsync(context.RequestHeaders.GetValue("authorization"), context.CancellationToken);
+    public async Task<Principal> CallerAsync(ServerCallContext context)
+    {
+        var caller = await authenticator.AuthenticateAsync(context.RequestHeaders.GetValue("authorization"), context.CancellationToken);
+        rates.Called(caller);
+        return caller;
+    }
 
     /// <summary>A member of the host's team with at least <paramref name="role"/>, or the host's own node where it may.</summary>
     public async Task<HostAccess> HostAsync(ServerCallContext context, string hostId, TeamRole role, bool node = false)
@@ -45,6 +50,7 @@ internal sealed class Access(Authenticator authenticator, Store store)
         }
 
         Require(held, role);
+        rates.CalledIn(teamId);
         return new HostAccess(teamId, hostId, caller);
     }
 
@@ -58,8 +64,12 @@ internal sealed class Access(Authenticator authenticator, Store store)
     }
 
     /// <summary>A member with at least <paramref name="role"/> of the named team, or of the caller's only one.</summary>
-    public async Task<TeamAccess> TeamAsync(ServerCallContext context, string teamId, TeamRole role) =>
-        Team(await CallerAsync(context), teamId, role);
+    public async Task<TeamAccess> TeamAsync(ServerCallContext context, string teamId, TeamRole role)
+    {
+        var team = Team(await CallerAsync(context), teamId, role);
+        rates.CalledIn(team.TeamId);
+        return team;
+    }
 
     /// <summary>As for the host where one is named, else as for the team.</summary>
     public async Task<TeamAccess> TeamOrHostAsync(ServerCallContext context, string teamId, string hostId, TeamRole role) =>

@@ -63,6 +63,8 @@ internal sealed partial class Link
 
     public TimeSpan QuietFor => _time.GetElapsedTime(Volatile.Read(ref _wroteAt));
 
+    public void Heard() => Volatile.Write(ref _heardAt, _time.GetTimestamp());
+
     public void Wrote() => Volatile.Write(ref _wroteAt, _time.GetTimestamp());
 
     /// <summary>There may be something for the node: chat, offers, cancels.</summary>
@@ -96,7 +98,7 @@ internal sealed partial class Link
     /// <summary>Applies one frame of the node; returns once what it does is committed and answered.</summary>
     public async Task ReceiveAsync(ConnectRequest frame, LinkInbound inbound, CancellationToken cancellation)
     {
-        Volatile.Write(ref _heardAt, _time.GetTimestamp());
+        Heard();
         switch (frame.FrameCase)
         {
             case ConnectRequest.FrameOneofCase.Heartbeat:

@@ -3,6 +3,7 @@ using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
+using Hub.Limits;
 using Hub.Storage;
 
 namespace Hub.Links;
@@ -11,10 +12,11 @@ namespace Hub.Links;
 /// hub.v1.LinkService: owns the stream of a link. One loop reads, one writes, one pumps what the node is due; the first to end ends all.
 /// </summary>
 internal sealed partial class LinkGrpcService(
-    Authenticator authenticator, Handshake handshake, LinkInbound inbound, LinkEnding ending, TimeProvider time, ILogger<LinkGrpcService> log) : LinkService.LinkServiceBase
+    Authenticator authenticator, Handshake handshake, LinkInbound inbound, LinkEnding ending, RateLimits rates, TimeProvider time,
+    ILogger<LinkGrpcService> log) : LinkService.LinkServiceBase
 {
-    /// <summary>Frames of one link being applied at once: enough to fill a group commit, bounded by the lane windows.</summary>
-    private const int ApplyingMax = LinkOptions.WindowBatches;
+    /// <summary>A link that is held back counts as heard this often: its heartbeats wait behind what it sent too fast.</summary>
+    private static readonly TimeSpan HeldBackHeard = TimeSpan.FromSeconds(1);
 
     /// <summary>Wait before a frame the store could not take is asked for again.</summary>
     private static readonly TimeSpan StoreRetryAfter = TimeSpan.FromSeconds(1);
@@ -94,13 +96,15 @@ internal sealed partial class LinkGrpcService(
 
     private async Task ReadFramesAsync(Link link, IAsyncStreamReader<ConnectRequest> requests, CancellationToken stopping)
     {
-        using var applying = new SemaphoreSlim(ApplyingMax);
+        var applying = new FramesApplying();
         try
         {
             while (!link.Outbox.IsClosed && await requests.MoveNext(stopping))
             {
-                await applying.WaitAsync(stopping);
-                _ = ApplyAsync(link, requests.Current, applying); // Never faults; drained below by taking every permit.
+                var (frame, bytes) = (requests.Current, requests.Current.CalculateSize());
+                await applying.BeginAsync(bytes, stopping);
+                _ = ApplyAsync(link, frame, bytes, applying); // Never faults; awaited below.
+                await HoldBackAsync(link, rates.Received(link.Identity.TeamId, link.Identity.HostId, RecordsOf(frame), bytes), stopping);
             }
         }
         catch (Exception e) when (IsEnd(e, stopping))
@@ -109,14 +113,25 @@ internal sealed partial class LinkGrpcService(
         }
         finally
         {
-            for (var i = 0; i < ApplyingMax; i++)
-            {
-                await applying.WaitAsync(CancellationToken.None);
-            }
+            await applying.WaitUntilNoneAsync();
         }
     }
 
-    private async Task ApplyAsync(Link link, ConnectRequest frame, SemaphoreSlim applying)
+    private static int RecordsOf(ConnectRequest frame) => Math.Max(1, frame.Batch?.Entries.Count ?? 1);
+
+    /// <summary>Leaves the node's next frames where flow control makes the node feel them.</summary>
+    private async Task HoldBackAsync(Link link, TimeSpan wait, CancellationToken stopping)
+    {
+        while (wait > TimeSpan.Zero)
+        {
+            var part = wait < HeldBackHeard ? wait : HeldBackHeard;
+            await Task.Delay(part, time, stopping);
+            wait -= part;
+            await inbound.HeldBackAsync(link);
+        }
+    }
+
+    private async Task ApplyAsync(Link link, ConnectRequest frame, int bytes, FramesApplying applying)
     {
         try
         {
@@ -143,7 +158,7 @@ internal sealed partial class LinkGrpcService(
         }
         finally
         {
-            applying.Release();
+            applying.End(bytes);
         }
     }
 

@@ -21,6 +21,13 @@ internal sealed class LinkInbound(Presence presence, ProgressBoard progress, Eph
         return presence.HeardOnLinkAsync(link.Identity.TeamId, link.Identity.HostId, link.Options.HeartbeatInterval, status);
     }
 
+    /// <summary>The Hub itself does not listen to the node, whose silence meanwhile means nothing.</summary>
+    public ValueTask HeldBackAsync(Link link)
+    {
+        link.Heard();
+        return presence.HeardOnLinkAsync(link.Identity.TeamId, link.Identity.HostId, link.Options.HeartbeatInterval, nodeStatus: null);
+    }
+
     public void Progress(Link link, CommandProgress report)
     {
         var bounded = new CommandProgress

@@ -29,7 +29,7 @@ internal sealed class Store : IAsyncDisposable
 
     public int SchemaVersion { get; }
 
-    /// <summary>Jobs that wait for a writer; at most <see cref="StoreOptions.QueueJobsMax"/> per writer.</summary>
+    /// <summary>Jobs that have a slot in the queue of a writer.</summary>
     public int QueuedJobs => _writers.Sum(writer => writer.QueuedJobs);
 
     /// <summary>Opens the database, migrates it unless told not to, checks its durability and starts the writers.</summary>
@@ -59,7 +59,7 @@ internal sealed class Store : IAsyncDisposable
     }
 
     /// <summary>
-    /// Runs the job in the team's next group and returns once it is committed. Waits for a slot when many jobs are queued. A job that has
+    /// Runs the job in the team's next group and returns once it is committed. The team's jobs run in their order, in turns with other teams'. A job that has
     /// not started can be cancelled; one that has runs on.
     /// </summary>
     /// <exception cref="ConstraintException">The job, or its group's commit because of it, violated a constraint.</exception>

@@ -30,7 +30,7 @@ internal sealed record StoreOptions
     /// <summary>Connections for reads; a read waits for a free one.</summary>
     public int ReadersMax { get; init; } = 8;
 
-    /// <summary>Jobs waiting per Writer (two full groups); a caller waits for a slot, so that load is back-pressure and never memory.</summary>
+    /// <summary>Jobs of one team and urgency that have a slot in the Writer's queue (two full groups): they are written even at shutdown.</summary>
     public int QueueJobsMax { get; init; } = 2 * Writer.GroupJobsMax;
 
     /// <summary>False: the schema must already be the one this program knows.</summary>

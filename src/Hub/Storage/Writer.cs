@@ -1,7 +1,6 @@
 using System.Data;
 using System.Data.Common;
 using System.Runtime.ExceptionServices;
-using System.Threading.Channels;
 using Dapper;
 
 namespace Hub.Storage;
@@ -37,9 +36,7 @@ internal sealed class Writer : IAsyncDisposable
 
     private readonly ILogger _log;
 
-    // Urgent jobs go first; bulk gets a part of every group, so that neither starves the other.
-    private readonly Channel<WriteJob> _queue;
-    private readonly Channel<WriteJob> _bulk;
+    private readonly WriteQueue _queue;
 
     private readonly CancellationTokenSource _stopping = new();
 
@@ -60,35 +57,25 @@ internal sealed class Writer : IAsyncDisposable
         _events = events;
         _time = time;
         _log = log;
-        _queue = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
-        _bulk = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
+        _queue = new WriteQueue(options.QueueJobsMax);
         // The drivers block on the disk or the socket here; a pool thread must not.
         new Thread(RunGroups) { IsBackground = true, Name = $"hub-writer-{number}" }.Start();
     }
 
-    public int QueuedJobs => _queue.Reader.Count + _bulk.Reader.Count;
+    public int QueuedJobs => _queue.Count;
 
-    /// <summary>Waits for a slot in the queue, which is how load is felt, and then for the commit.</summary>
+    /// <summary>Waits for the job's turn and for the commit, which is how load is felt.</summary>
     public async Task<T> WriteAsync<T>(WriteJob<T> job, CancellationToken ct)
     {
         ct.ThrowIfCancellationRequested();
         using var registration = ct.UnsafeRegister(static (state, token) => ((WriteJob)state!).TryCancel(token), job);
-        try
-        {
-            await (job.IsBulk ? _bulk : _queue).Writer.WriteAsync(job, ct);
-        }
-        catch (ChannelClosedException e)
-        {
-            throw new StoreUnavailableException("The store is closing.", e);
-        }
-        return await job.Told;
+        return _queue.TryAdd(job) ? await job.Told : throw new StoreUnavailableException("The store is closing.");
     }
 
     /// <summary>What was queued is still written.</summary>
     public async ValueTask DisposeAsync()
     {
-        _queue.Writer.TryComplete();
-        _bulk.Writer.TryComplete();
+        CloseQueue(cause: null);
         await _stopping.CancelAsync();
         try
         {
@@ -100,6 +87,7 @@ internal sealed class Writer : IAsyncDisposable
             return; // The thread may still use what would be disposed.
         }
         _stopping.Dispose();
+        _queue.Dispose();
     }
 
     private void RunGroups()
@@ -107,60 +95,29 @@ internal sealed class Writer : IAsyncDisposable
         var group = new List<WriteJob>(GroupJobsMax);
         try
         {
-            Task<bool>? urgentReady = null;
-            Task<bool>? bulkReady = null;
-            while (true)
+            while (_queue.Take(group, GroupJobsMax, _bulkJobsMax))
             {
+                RunTimed([.. group], hasBulk: group[^1].IsBulk);
                 group.Clear();
-                Take(_queue.Reader, _bulk.Reader.Count > 0 ? GroupJobsMax - 1 : GroupJobsMax, group);
-                var urgent = group.Count;
-                Take(_bulk.Reader, Math.Min(_bulkJobsMax, GroupJobsMax - urgent), group);
-                if (group.Count > 0)
-                {
-                    RunTimed([.. group], hasBulk: group.Count > urgent);
-                    continue;
-                }
-                // A wait that is still pending on the other queue is kept: it says when something comes there.
-                urgentReady = urgentReady is { IsCompleted: false } ? urgentReady : _queue.Reader.WaitToReadAsync().AsTask();
-                bulkReady = bulkReady is { IsCompleted: false } ? bulkReady : _bulk.Reader.WaitToReadAsync().AsTask();
-                if (urgentReady.IsCompletedSuccessfully && !urgentReady.Result && bulkReady.IsCompletedSuccessfully && !bulkReady.Result)
-                {
-                    break; // Both are closed and empty.
-                }
-                Task ready = urgentReady.IsCompletedSuccessfully && !urgentReady.Result ? bulkReady
-                    : bulkReady.IsCompletedSuccessfully && !bulkReady.Result ? urgentReady
-                    : Task.WhenAny(urgentReady, bulkReady);
-                ready.GetAwaiter().GetResult();
             }
             CloseConnection();
-            _ended.SetResult();
         }
         catch (Exception e)
         {
             // Only a bug in this class comes here. Callers must not wait for a thread that is gone.
             StoreLog.WriterDied(_log, e);
-            _queue.Writer.TryComplete(e);
-            _bulk.Writer.TryComplete(e);
             FailAll([.. group], e);
-            while (_queue.Reader.TryRead(out var job) || _bulk.Reader.TryRead(out job))
+            CloseQueue(e);
+            for (group.Clear(); _queue.Take(group, GroupJobsMax, GroupJobsMax); group.Clear())
             {
-                job.Fail(new StoreUnavailableException("The writer has ended.", e));
+                FailAll([.. group], new StoreUnavailableException("The writer has ended.", e));
             }
-            _ended.SetResult();
         }
+        _ended.SetResult();
     }
 
-    private static void Take(ChannelReader<WriteJob> from, int max, List<WriteJob> group)
-    {
-        for (var taken = 0; taken < max && from.TryRead(out var job);)
-        {
-            if (job.TryStart())
-            {
-                group.Add(job);
-                taken++;
-            }
-        }
-    }
+    private void CloseQueue(Exception? cause) =>
+        FailAll([.. _queue.Close()], new StoreUnavailableException(cause is null ? "The store is closing." : "The writer has ended.", cause));
 
     private void RunTimed(ReadOnlySpan<WriteJob> jobs, bool hasBulk)
     {

@@ -35,6 +35,8 @@ public sealed class SettingsTests
             (HubSettings.ReflectionKey, "maybe"),
             (HubSettings.SigningKeyKey, "no PEM"),
             (HubSettings.PublicUrlKey, "hub.example.com"),
+            (HubSettings.HostRecordsPerSecondKey, "-1"),
+            (HubSettings.TeamCommandsPerMinuteKey, "many"),
         ];
 
         var faults = Assert.Throws<SettingsException>(() => Read(wrong)).Faults;
