@@ -8,14 +8,17 @@ namespace Hub.Storage;
 /// <summary>One file, one writer, readers beside it on snapshots (WAL).</summary>
 internal sealed class SqliteEngine : StoreEngine
 {
-    // How long a statement waits for another process that writes the same file, for example a backup.
-    private const int BusySeconds = 5;
-
-    private readonly SqliteDialect _dialect = new();
+    private readonly SqliteDialect _dialect;
 
     private readonly StoreOptions _options;
 
     private readonly SemaphoreSlim _readerSlots;
+
+    // From then on a missing file is one that was removed, never one to make.
+    private volatile bool _served;
+
+    // The Writer's thread alone; false only where relaxed durability accepts a file system without one.
+    private bool _hasLog;
 
     // Read connections at rest; at most ReadersMax, since one exists only for a slot.
     private readonly ConcurrentBag<SqliteConnection> _idleReaders = [];
@@ -24,6 +27,7 @@ internal sealed class SqliteEngine : StoreEngine
     {
         SqliteLibrary.Load();
         _options = options;
+        _dialect = new SqliteDialect(options.SqlitePath);
         _readerSlots = new SemaphoreSlim(options.ReadersMax);
     }
 
@@ -33,19 +37,34 @@ internal sealed class SqliteEngine : StoreEngine
 
     public override DbConnection OpenWriter()
     {
-        var connection = Open(SqliteOpenMode.ReadWriteCreate);
+        RequireFile();
+        var connection = Open(_served ? SqliteOpenMode.ReadWrite : SqliteOpenMode.ReadWriteCreate);
         try
         {
             connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
             RequireDurability(connection);
+            if (!_served)
+            {
+                RequireIntact(connection);
+            }
             return connection;
         }
         catch
         {
             connection.Dispose();
             throw;
+        }
+    }
+
+    public override void RequireStored(DbConnection connection)
+    {
+        // SQLite itself looks only when it keeps a rollback journal.
+        RequireInPlace(connection);
+        if (_hasLog && !File.Exists(Log))
+        {
+            throw _dialect.Unavailable(StoreFault.Removed);
         }
     }
 
@@ -72,11 +91,13 @@ internal sealed class SqliteEngine : StoreEngine
         {
             if (!_idleReaders.TryTake(out var connection))
             {
+                RequireFile();
                 connection = Open(SqliteOpenMode.ReadOnly);
             }
             var ended = false;
             try
             {
+                RequireInPlace(connection); // Not an answer from a file that nobody else sees any more.
                 using var transaction = connection.BeginTransaction(deferred: true);
                 var result = await read(connection, transaction);
                 transaction.Commit();
@@ -122,6 +143,7 @@ internal sealed class SqliteEngine : StoreEngine
     {
         using var connection = Open(SqliteOpenMode.ReadOnly);
         _dialect.ReadConstraintNames(connection);
+        _served = true;
     }
 
     public override void AnnounceEvents()
@@ -139,6 +161,34 @@ internal sealed class SqliteEngine : StoreEngine
         return ValueTask.CompletedTask;
     }
 
+    private string Log => _options.SqlitePath + "-wal";
+
+    private void RequireInPlace(DbConnection connection)
+    {
+        if (SqliteLibrary.HasMoved(((SqliteConnection)connection).Handle!))
+        {
+            throw _dialect.Unavailable(StoreFault.Removed);
+        }
+    }
+
+    /// <summary>SQLite would make a new database in place of a lost one, and throw the log of the lost one away.</summary>
+    private void RequireFile()
+    {
+        if (!File.Exists(_options.SqlitePath) && (_served || new FileInfo(Log) is { Exists: true, Length: > 0 }))
+        {
+            throw _dialect.Unavailable(StoreFault.Removed);
+        }
+    }
+
+    /// <summary>Damage to the structure shows at the start and not in the middle of somebody's call; SQLite has no checksum over the rest.</summary>
+    private void RequireIntact(SqliteConnection connection)
+    {
+        if (connection.QuerySingle<string>("pragma quick_check(1)", commandTimeout: 0) is not "ok")
+        {
+            throw _dialect.Unavailable(StoreFault.Corrupt);
+        }
+    }
+
     private SqliteConnection Open(SqliteOpenMode mode)
     {
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder
@@ -147,12 +197,12 @@ internal sealed class SqliteEngine : StoreEngine
             Mode = mode,
             ForeignKeys = true,
             Pooling = false, // The Writer and the pool above own their connections.
-            DefaultTimeout = BusySeconds,
+            DefaultTimeout = (int)Math.Ceiling(_options.LockTimeout.TotalSeconds),
         }.ConnectionString);
         try
         {
             connection.Open();
-            connection.Execute($"pragma busy_timeout = {BusySeconds * 1000}");
+            connection.Execute($"pragma busy_timeout = {(int)_options.LockTimeout.TotalMilliseconds}");
             return connection;
         }
         catch
@@ -168,6 +218,7 @@ internal sealed class SqliteEngine : StoreEngine
         var synchronous = connection.QuerySingle<long>("pragma synchronous");
         var foreignKeys = connection.QuerySingle<long>("pragma foreign_keys");
         const int full = 2;
+        _hasLog = journal == "wal";
         if (foreignKeys != 1 || (!_options.RelaxedDurability && (journal != "wal" || synchronous < full)))
         {
             throw new StoreRefusedException(

@@ -21,6 +21,10 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// <summary>On SQLite this takes the write lock of the database.</summary>
     public abstract DbTransaction BeginWrite(DbConnection connection);
 
+    /// <summary>Called after a commit: whoever opens the database next must find it there.</summary>
+    /// <exception cref="StoreUnavailableException">It went to a file that nobody can open again.</exception>
+    public abstract void RequireStored(DbConnection connection);
+
     /// <summary>Restricts the rest of the transaction to the teams.</summary>
     public abstract void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope);
 

@@ -33,6 +33,8 @@ internal sealed class Writer : IAsyncDisposable
 
     private readonly EventSignal _events;
 
+    private readonly StoreCondition _condition;
+
     private readonly TimeProvider _time;
 
     private readonly ILogger _log;
@@ -52,12 +54,15 @@ internal sealed class Writer : IAsyncDisposable
     // Bulk jobs taken into the next group: halved when the last took too long, doubled when it was quick.
     private int _bulkJobsMax = GroupJobsMax;
 
-    public Writer(int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, TimeProvider time, ILogger log)
+    public Writer(
+        int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, StoreCondition condition, TimeProvider time,
+        ILogger log)
     {
         _engine = engine;
         _options = options;
         _clock = clock;
         _events = events;
+        _condition = condition;
         _time = time;
         _log = log;
         _queue = Channel.CreateBounded<WriteJob>(new BoundedChannelOptions(options.QueueJobsMax) { SingleReader = true });
@@ -79,7 +84,7 @@ internal sealed class Writer : IAsyncDisposable
         }
         catch (ChannelClosedException e)
         {
-            throw new StoreUnavailableException("The store is closing.", e);
+            throw new StoreUnavailableException(StoreFault.Away, "The store is closing.", e);
         }
         return await job.Told;
     }
@@ -144,7 +149,7 @@ internal sealed class Writer : IAsyncDisposable
             FailAll([.. group], e);
             while (_queue.Reader.TryRead(out var job) || _bulk.Reader.TryRead(out job))
             {
-                job.Fail(new StoreUnavailableException("The writer has ended.", e));
+                job.Fail(new StoreUnavailableException(StoreFault.Failing, "A writer has ended by a fault of the Hub: restart it.", e));
             }
             _ended.SetResult();
         }
@@ -181,8 +186,10 @@ internal sealed class Writer : IAsyncDisposable
         switch (TryCommit(jobs))
         {
             case null:
+                _condition.Works();
                 return;
             case StoreUnavailableException unavailable:
+                _condition.Failed(unavailable);
                 StoreLog.GroupUnavailable(_log, jobs.Length, unavailable);
                 CloseConnection();
                 FailAll(jobs, unavailable);
@@ -204,6 +211,7 @@ internal sealed class Writer : IAsyncDisposable
         IReadOnlyList<(string TeamId, long Seq)> published;
         try
         {
+            _condition.ThrowIfLost();
             var open = _connection ??= OpenConnection();
             var unlocked = _options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
             using var transaction = _engine.BeginWrite(open);
@@ -213,13 +221,14 @@ internal sealed class Writer : IAsyncDisposable
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
             transaction.Commit();
+            _engine.RequireStored(open);
             Reach(WriteStep.AfterCommit);
         }
         catch (Exception e)
         {
             // Whatever the job or the driver made of it, without the connection it says nothing about the jobs.
             var lost = _connection is { State: not ConnectionState.Open } && e is not StoreUnavailableException;
-            return lost ? new StoreUnavailableException("The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
+            return lost ? new StoreUnavailableException(StoreFault.Away, "The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
         }
         Publish(jobs, published);
         return null;
@@ -275,9 +284,13 @@ internal sealed class Writer : IAsyncDisposable
         {
             Run(job, work);
         }
-        catch (Exception e)
+        catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
         {
-            // Whatever a job throws is its caller's; the group only has to be as it was before the job.
+            // Whatever a job throws is its caller's; the group only has to be as it was before the job. An outage is nobody's: it fails the group.
+            if (e is StoreUnavailableException contended)
+            {
+                _condition.Failed(contended);
+            }
             job.Failure = e;
             try
             {
@@ -389,7 +402,7 @@ internal sealed class Writer : IAsyncDisposable
         }
         catch (Exception e)
         {
-            throw new StoreUnavailableException($"The writer died at {step}.", e);
+            throw new StoreUnavailableException(StoreFault.Failing, $"The writer died at {step}.", e);
         }
     }
 
@@ -409,7 +422,9 @@ internal sealed class Writer : IAsyncDisposable
         catch (Exception e)
         {
             _reopenDelay = _reopenDelay == TimeSpan.Zero ? ReopenDelayMin : TimeSpan.FromTicks(Math.Min(2 * _reopenDelay.Ticks, ReopenDelayMax.Ticks));
-            throw new StoreUnavailableException("The database cannot be opened.", e);
+            // Whatever keeps it from being opened, also a refused login, says nothing about the jobs.
+            throw _engine.Dialect.Translate(e) as StoreUnavailableException
+                ?? new StoreUnavailableException(StoreFault.Away, $"The database cannot be opened: {e.Message}", e);
         }
     }
 
