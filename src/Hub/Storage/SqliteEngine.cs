@@ -1,7 +1,9 @@
 using System.Collections.Concurrent;
+using System.Data;
 using System.Data.Common;
 using Dapper;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Hub.Storage;
 
@@ -70,6 +72,16 @@ internal sealed class SqliteEngine : StoreEngine
 
     public override DbTransaction BeginWrite(DbConnection connection) => ((SqliteConnection)connection).BeginTransaction(deferred: false);
 
+    public override bool TryAbandon(DbTransaction transaction)
+    {
+        // SQLite has rolled back by itself when the disk was full. The driver does not see it, and could neither roll back nor close then.
+        if (transaction.Connection is SqliteConnection { State: ConnectionState.Open, Handle: { } handle } && raw.sqlite3_get_autocommit(handle) != 0)
+        {
+            raw.sqlite3_exec(handle, "begin");
+        }
+        return base.TryAbandon(transaction);
+    }
+
     public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope)
     {
         // SQLite has no row level security.
@@ -94,11 +106,12 @@ internal sealed class SqliteEngine : StoreEngine
                 RequireFile();
                 connection = Open(SqliteOpenMode.ReadOnly);
             }
+            SqliteTransaction? transaction = null;
             var ended = false;
             try
             {
                 RequireInPlace(connection); // Not an answer from a file that nobody else sees any more.
-                using var transaction = connection.BeginTransaction(deferred: true);
+                transaction = connection.BeginTransaction(deferred: true);
                 var result = await read(connection, transaction);
                 transaction.Commit();
                 ended = true;
@@ -112,6 +125,10 @@ internal sealed class SqliteEngine : StoreEngine
                 }
                 else
                 {
+                    if (transaction is not null)
+                    {
+                        TryAbandon(transaction);
+                    }
                     connection.Dispose();
                 }
             }

@@ -34,6 +34,21 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// </summary>
     public abstract void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious);
 
+    /// <summary>Ends a transaction that failed, or has ended; what is wrong with it does not take the place of the failure.</summary>
+    /// <returns>False if the connection is of no more use.</returns>
+    public virtual bool TryAbandon(DbTransaction transaction)
+    {
+        try
+        {
+            transaction.Dispose();
+            return true;
+        }
+        catch (Exception e) when (e is DbException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
+
     public static void RollBackJob(DbConnection connection, DbTransaction transaction) =>
         connection.Execute("rollback to savepoint job", transaction: transaction);
 

@@ -209,18 +209,20 @@ internal sealed class Writer : IAsyncDisposable
     private Exception? TryCommit(ReadOnlySpan<WriteJob> jobs)
     {
         IReadOnlyList<(string TeamId, long Seq)> published;
+        DbTransaction? transaction = null;
         try
         {
             _condition.ThrowIfLost();
             var open = _connection ??= OpenConnection();
             var unlocked = _options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
-            using var transaction = _engine.BeginWrite(open);
+            transaction = _engine.BeginWrite(open);
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
             work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
             RunJobs(jobs, open, transaction, work);
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
             transaction.Commit();
+            transaction.Dispose();
             _engine.RequireStored(open);
             Reach(WriteStep.AfterCommit);
         }
@@ -228,6 +230,10 @@ internal sealed class Writer : IAsyncDisposable
         {
             // Whatever the job or the driver made of it, without the connection it says nothing about the jobs.
             var lost = _connection is { State: not ConnectionState.Open } && e is not StoreUnavailableException;
+            if (transaction is not null && !_engine.TryAbandon(transaction))
+            {
+                CloseConnection(); // It is in no known state; the failure that counts is the first.
+            }
             return lost ? new StoreUnavailableException(StoreFault.Away, "The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
         }
         Publish(jobs, published);
