@@ -11,6 +11,9 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
 {
     private const int DiskMegabytes = 32;
 
+    /// <summary>A hanging server is given up sooner than in earnest.</summary>
+    private const string Impatient = ";Timeout=1;Command Timeout=2;Cancellation Timeout=100";
+
     /// <summary>How long an outage lasts, in seconds; 60 for the real thing.</summary>
     private static readonly TimeSpan OutageLasts = TimeSpan.FromSeconds(
         double.Parse(Environment.GetEnvironmentVariable("HUB_TEST_OUTAGE_SECONDS") ?? "1", CultureInfo.InvariantCulture));
@@ -25,6 +28,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
         await scene.AssertOutForAsync("AWAY", OutageLasts);
         await server.StartAsync();
         await scene.UntilReadyAsync();
+        await scene.UntilTakenAsync();
 
         await scene.AssertWorksAsync();
         scene.AssertAcknowledgedIsStored();
@@ -35,7 +39,8 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
     public async Task Hub_ServerHangs_AnswersWithinItsBoundsAndGoesOn()
     {
         await using var server = await PostgresServer.StartNewAsync();
-        await using var scene = await OutageScene.SetAsync(fixture, await OptionsAsync(server));
+        var options = await OptionsAsync(server);
+        await using var scene = await OutageScene.SetAsync(fixture, options with { ConnectionString = options.ConnectionString + Impatient });
 
         await server.PauseAsync();
         try
@@ -48,6 +53,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
         }
 
         await scene.UntilReadyAsync();
+        await scene.UntilTakenAsync();
         await scene.AssertWorksAsync();
         scene.AssertAcknowledgedIsStored();
         scene.AssertLogIsBrief();
@@ -61,9 +67,11 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
         await using var scene = await OutageScene.SetAsync(fixture, options);
 
         await SetReadOnlyAsync(options, "on");
+        await scene.UntilNotReadyAsync(); // The server tells its sessions in its own time.
         var ready = await scene.AssertOutAsync("READ_ONLY", readsFail: false);
         await SetReadOnlyAsync(options, "off");
         await scene.UntilReadyAsync();
+        await scene.UntilTakenAsync();
 
         await scene.AssertWorksAsync();
         scene.AssertAcknowledgedIsStored();
@@ -85,7 +93,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
             connection.Execute("create database small template template0 tablespace small strategy file_copy");
         }
 
-        await using var scene = await OutageScene.SetAsync(fixture, options with { ConnectionString = Bounded(server.ConnectionString("small")) });
+        await using var scene = await OutageScene.SetAsync(fixture, options with { ConnectionString = server.ConnectionString("small") });
         disk.Fill();
         var ready = await scene.UntilNotReadyAsync(); // What still fits into a table's last page is stored, and may be acknowledged.
         disk.Free();
@@ -127,10 +135,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
     }
 
     private static async Task<StoreOptions> OptionsAsync(PostgresServer server) =>
-        new() { Backend = StoreBackend.Postgres, ConnectionString = Bounded(await server.CreateDatabaseAsync()) };
-
-    /// <summary>A hanging server is given up sooner than in earnest.</summary>
-    private static string Bounded(string connectionString) => connectionString + ";Timeout=1;Command Timeout=1;Cancellation Timeout=100";
+        new() { Backend = StoreBackend.Postgres, ConnectionString = await server.CreateDatabaseAsync() };
 
     /// <summary>Takes effect in running sessions.</summary>
     private async Task SetReadOnlyAsync(StoreOptions options, string value)

@@ -143,6 +143,42 @@ public sealed class SqliteOutageTests(SqliteStoreFixture fixture) : IClassFixtur
         await AssertRefusedAsync((await fixture.CreateDatabaseAsync()) with { SqlitePath = Path.Combine(disk.Path, "hub.db") }, StoreFault.DiskFull);
     }
 
+    [Fact]
+    public async Task Open_FileSystemIsReadOnly_SaysInOneLineWhatToDo()
+    {
+        await using var disk = await SmallDisk.TryMountAsync(DiskMegabytes);
+        Assert.SkipWhen(disk is null, SmallDisk.WhyNot);
+        var options = (await fixture.CreateDatabaseAsync()) with { SqlitePath = Path.Combine(disk.Path, "hub.db") };
+        await (await fixture.OpenAsync(options)).DisposeAsync();
+        await disk.MakeReadOnlyAsync();
+
+        await AssertRefusedAsync(options, StoreFault.ReadOnly);
+    }
+
+    [Fact]
+    public async Task HubProcess_FilesMayNotGrow_AcknowledgesNothingUntilTheyMay()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Only Linux changes the limits of a running process.");
+        var directory = Directory.CreateTempSubdirectory("hub-limit-").FullName;
+        await using var hub = await HubProcess.StartAsync(directory, await fixture.CreateDatabaseAsync());
+        using var owner = hub.As(await hub.TokenAsync("user", "--email", "owner@example.com"));
+        using var admin = new HttpClient { BaseAddress = hub.AdminUrl };
+        async Task<int> CreateTokenAsync() => (await owner.WriteAsync("/api/hosts/register-token", new { })).Status;
+
+        var before = await CreateTokenAsync();
+        await hub.LimitFilesAsync(bytes: 1);
+        var refused = await CreateTokenAsync();
+        var ready = await admin.ReadAsync("/ready");
+        await hub.LimitFilesAsync(bytes: null);
+        var after = await CreateTokenAsync();
+
+        Assert.Equal((201, 503, 201), (before, refused, after));
+        Assert.Equal("FAILING", ready.Expect(503)["parts"][0].GetProperty("fault").GetString());
+        Assert.Contains("the limit on file sizes", Reason(ready), StringComparison.Ordinal);
+        Assert.Equal(200, (await admin.ReadAsync("/ready")).Status);
+        Directory.Delete(directory, recursive: true);
+    }
+
     private static string Reason(RestAnswer ready) => ready["parts"][0].GetProperty("reason").GetString()!;
 
     private async Task<StoreOptions> MakeAsync()

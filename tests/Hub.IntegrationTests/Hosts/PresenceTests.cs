@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Hub.Contracts.V1;
+using Hub.Storage;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Hosts;
@@ -81,6 +82,30 @@ public abstract class PresenceTests(StoreFixture fixture)
 
         Assert.Equal("OFFLINE", offline.State);
         Assert.Equal(GoodbyeReason.Silent, last.Goodbye.Reason);
+    }
+
+    [Fact]
+    public async Task Link_ThatFallsSilentWhileTheStoreIsOut_IsSuspectOnceTheStoreIsBack()
+    {
+        var isOut = false;
+        await using var scene = await Scene.SetAsync(fixture, _ =>
+        {
+            if (Volatile.Read(ref isOut))
+            {
+                throw new IOException("out");
+            }
+        });
+        await using var link = await scene.ConnectAsync();
+        var opened = scene.Time.GetUtcNow();
+        await scene.HostAsync();
+
+        Volatile.Write(ref isOut, true);
+        var meanwhile = await scene.HostAsync(after: 38); // What is stored, since nothing else can be shown.
+        Volatile.Write(ref isOut, false);
+        var suspect = await scene.HostAsync(after: 5);
+
+        Assert.Equal("ONLINE", meanwhile.State);
+        Assert.Equal(("SUSPECT", "SILENT", opened.AddSeconds(38)), suspect); // Judged when it was due, written later.
     }
 
     [Fact]
@@ -243,10 +268,10 @@ public abstract class PresenceTests(StoreFixture fixture)
 
         public HttpClient Owner => owner;
 
-        public static async Task<Scene> SetAsync(StoreFixture fixture)
+        public static async Task<Scene> SetAsync(StoreFixture fixture, Action<WriteStep>? faults = null)
         {
             var time = new ManualTimeProvider();
-            var options = await fixture.CreateDatabaseAsync();
+            var options = (await fixture.CreateDatabaseAsync()) with { FaultInjector = faults };
             var hub = await HubHost.StartAsync(fixture, options, time);
             var (hostId, credential) = await hub.ClaimAsync();
             long Scalar(string sql)

@@ -43,6 +43,9 @@ public sealed class SmallDisk : IAsyncDisposable
         }
     }
 
+    /// <summary>Refused by the system while a file is open for writing.</summary>
+    public Task MakeReadOnlyAsync() => SystemTool.RunAsync("mount", "-o", "remount,ro", Path);
+
     public void Free() => File.Delete(Ballast);
 
     public async ValueTask DisposeAsync()
