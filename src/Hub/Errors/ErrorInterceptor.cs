@@ -67,7 +67,7 @@ internal sealed partial class ErrorInterceptor(ILogger<ErrorInterceptor> log) : 
                 return ErrorStatuses.ToRpcException(new HubException(
                     ErrorReason.StoreUnavailable, "The Hub cannot use its store. Nothing was done; try again.",
                     ("fault", EnumText<StoreFault>.Of(unavailable.Fault)))
-                { RetryAfter = unavailable.NeedsRepair ? RetryAfterRepair : RetryAfter });
+                { RetryAfter = unavailable.Fault.NeedsRepair() ? RetryAfterRepair : RetryAfter });
             case OperationCanceledException or IOException when context.CancellationToken.IsCancellationRequested:
                 return new RpcException(new Status(StatusCode.Cancelled, "The call was cancelled."));
             default:

@@ -43,6 +43,11 @@ internal sealed class SqliteEngine : StoreEngine
         var connection = Open(_served ? SqliteOpenMode.ReadWrite : SqliteOpenMode.ReadWriteCreate);
         try
         {
+            // SQLite opens what it may not write all the same, and lets a transaction begin.
+            if (raw.sqlite3_db_readonly(connection.Handle, "main") == 1)
+            {
+                throw _dialect.Unavailable(StoreFault.ReadOnly);
+            }
             connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
@@ -74,12 +79,21 @@ internal sealed class SqliteEngine : StoreEngine
 
     public override bool TryAbandon(DbTransaction transaction)
     {
-        // SQLite has rolled back by itself when the disk was full. The driver does not see it, and could neither roll back nor close then.
-        if (transaction.Connection is SqliteConnection { State: ConnectionState.Open, Handle: { } handle } && raw.sqlite3_get_autocommit(handle) != 0)
+        if (transaction.Connection is not SqliteConnection { State: ConnectionState.Open, Handle: { } handle })
+        {
+            return base.TryAbandon(transaction);
+        }
+        // SQLite has rolled back by itself when the disk was full. The driver does not always see it, and could neither roll back nor close then.
+        if (raw.sqlite3_get_autocommit(handle) != 0)
         {
             raw.sqlite3_exec(handle, "begin");
         }
-        return base.TryAbandon(transaction);
+        var abandoned = base.TryAbandon(transaction);
+        if (raw.sqlite3_get_autocommit(handle) == 0)
+        {
+            raw.sqlite3_exec(handle, "rollback"); // The driver had seen it, and left the new transaction alone.
+        }
+        return abandoned;
     }
 
     public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope)

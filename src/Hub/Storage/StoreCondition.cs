@@ -22,10 +22,10 @@ internal sealed class StoreCondition(TimeProvider time, ILogger log)
     /// <summary>Null while the store works.</summary>
     public StoreOutage? Outage => _outage;
 
-    /// <exception cref="StoreUnavailableException">The store is lost for this process; see <see cref="StoreUnavailableException.IsFinal"/>.</exception>
+    /// <exception cref="StoreUnavailableException">The store is lost for this process; see <see cref="StoreFaults.IsFinal"/>.</exception>
     public void ThrowIfLost()
     {
-        if (_outage is { Fault: StoreFault.Removed or StoreFault.Corrupt } lost)
+        if (_outage is { } lost && lost.Fault.IsFinal())
         {
             throw new StoreUnavailableException(lost.Fault, lost.Reason);
         }
@@ -35,7 +35,7 @@ internal sealed class StoreCondition(TimeProvider time, ILogger log)
     {
         lock (_gate)
         {
-            if (_outage is { Fault: StoreFault.Removed or StoreFault.Corrupt } && !failure.IsFinal)
+            if (_outage?.Fault.IsFinal() == true && !failure.IsFinal)
             {
                 return;
             }
@@ -70,7 +70,7 @@ internal sealed class StoreCondition(TimeProvider time, ILogger log)
         }
         lock (_gate)
         {
-            if (_outage is not { Fault: not (StoreFault.Removed or StoreFault.Corrupt) } over)
+            if (_outage is not { } over || over.Fault.IsFinal())
             {
                 return;
             }

@@ -64,6 +64,15 @@ internal enum StoreFault
     Corrupt,
 }
 
+internal static class StoreFaults
+{
+    /// <summary>Going on would make it worse, or acknowledge what nobody could read again: a person has to act, then a restart.</summary>
+    public static bool IsFinal(this StoreFault fault) => fault is StoreFault.Removed or StoreFault.Corrupt;
+
+    /// <summary>Waiting alone does not help.</summary>
+    public static bool NeedsRepair(this StoreFault fault) => fault is StoreFault.DiskFull or StoreFault.ReadOnly or StoreFault.Failing || fault.IsFinal();
+}
+
 /// <summary>
 /// The machine or the server is at fault, never the job. It did not commit, or its commit went unheard; jobs are re-runnable, so the
 /// caller retries either way. The message is one line for the operator, with what to do.
@@ -72,11 +81,8 @@ internal sealed class StoreUnavailableException(StoreFault fault, string message
 {
     public StoreFault Fault { get; } = fault;
 
-    /// <summary>Going on would make it worse, or acknowledge what nobody could read again: a person has to act, then a restart.</summary>
-    public bool IsFinal => Fault is StoreFault.Removed or StoreFault.Corrupt;
-
-    /// <summary>Waiting alone does not help.</summary>
-    public bool NeedsRepair => Fault is StoreFault.DiskFull or StoreFault.ReadOnly or StoreFault.Failing or StoreFault.Removed or StoreFault.Corrupt;
+    /// <inheritdoc cref="StoreFaults.IsFinal"/>
+    public bool IsFinal => Fault.IsFinal();
 }
 
 internal enum StoreRefusal
