@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -107,9 +108,18 @@ public sealed class PostgresServer : IAsyncDisposable
     /// <summary>Gives a folder to the user the server runs as.</summary>
     public Task GiveAsync(string path) => _user is null ? Task.CompletedTask : SystemTool.RunAsync("chown", [_user, path]);
 
+    /// <summary>SIGKILL to the main process; the others notice and end. The next start waits for them.</summary>
+    public async Task KillHardAsync()
+    {
+        var main = int.Parse((await File.ReadAllLinesAsync(PidFile))[0], CultureInfo.InvariantCulture);
+        using var process = Process.GetProcessById(main);
+        process.Kill();
+        await process.WaitForExitAsync().Within();
+    }
+
     public async ValueTask DisposeAsync()
     {
-        if (File.Exists(Path.Combine(Data, "postmaster.pid")))
+        if (File.Exists(PidFile))
         {
             await KillAsync();
         }
@@ -118,12 +128,14 @@ public sealed class PostgresServer : IAsyncDisposable
 
     private async Task SignalAsync(string signal)
     {
-        var main = (await File.ReadAllLinesAsync(Path.Combine(Data, "postmaster.pid")))[0];
+        var main = (await File.ReadAllLinesAsync(PidFile))[0];
         // The main process first, so that the list of its children is complete.
         await SystemTool.RunAsync("sh", ["-c", $"kill -{signal} {main}; for child in $(ps -o pid= --ppid {main}); do kill -{signal} $child; done"]);
     }
 
     private string Data => Path.Combine(_directory, "data");
+
+    private string PidFile => Path.Combine(Data, "postmaster.pid");
 
     private static async Task<PostgresServer> StartSharedAsync()
     {
