@@ -104,6 +104,9 @@ public sealed class HubHost : IAsyncDisposable
     internal T Service<T>()
         where T : notnull => _hub.Services.GetRequiredService<T>();
 
+    /// <summary>A client of the admin listener.</summary>
+    public HttpClient Admin() => new() { BaseAddress = AdminUrl };
+
     /// <summary>Stops as on SIGTERM.</summary>
     public Task StopAsync() => _hub.StopAsync(CancellationToken.None).Within();
 

@@ -58,8 +58,8 @@ public sealed class PostgresServer : IAsyncDisposable
         string? user = null;
         if (Environment.UserName == "root")
         {
-            user = await TryRunAsync("id", ["-u", "postgres"]) ? "postgres" : "nobody";
-            await RunAsync("chown", [user, directory]);
+            user = await SystemTool.TryRunAsync("id", ["-u", "postgres"]) ? "postgres" : "nobody";
+            await SystemTool.RunAsync("chown", [user, directory]);
         }
         var server = new PostgresServer(binaries, directory, user);
         await server.RunToolAsync(
@@ -100,6 +100,14 @@ public sealed class PostgresServer : IAsyncDisposable
     /// <summary>Ends all processes at once, as a crash does; the next start recovers.</summary>
     public Task KillAsync() => RunToolAsync("pg_ctl", "-D", Data, "-w", "-t", "30", "stop", "-m", "immediate");
 
+    /// <summary>Stops all its processes in the middle of what they do (SIGSTOP): connections stay open, and nothing is answered.</summary>
+    public Task PauseAsync() => SignalAsync("STOP");
+
+    public Task ResumeAsync() => SignalAsync("CONT");
+
+    /// <summary>Gives a folder to the user the server runs as.</summary>
+    public Task GiveAsync(string path) => _user is null ? Task.CompletedTask : SystemTool.RunAsync("chown", [_user, path]);
+
     /// <summary>SIGKILL to the main process; the others notice and end. The next start waits for them.</summary>
     public async Task KillHardAsync()
     {
@@ -116,6 +124,13 @@ public sealed class PostgresServer : IAsyncDisposable
             await KillAsync();
         }
         Directory.Delete(_directory, recursive: true);
+    }
+
+    private async Task SignalAsync(string signal)
+    {
+        var main = (await File.ReadAllLinesAsync(PidFile))[0];
+        // The main process first, so that the list of its children is complete.
+        await SystemTool.RunAsync("sh", ["-c", $"kill -{signal} {main}; for child in $(ps -o pid= --ppid {main}); do kill -{signal} $child; done"]);
     }
 
     private string Data => Path.Combine(_directory, "data");
@@ -140,32 +155,7 @@ public sealed class PostgresServer : IAsyncDisposable
     {
         var path = Path.Combine(_binaries, tool);
         return _user is null
-            ? RunAsync(path, arguments)
-            : RunAsync("setpriv", ["--reuid", _user, "--regid", _user == "nobody" ? "nogroup" : _user, "--clear-groups", "env", $"HOME={_directory}", path, .. arguments]);
-    }
-
-    private static async Task<bool> TryRunAsync(string program, string[] arguments) => (await RunProcessAsync(program, arguments)).ExitCode == 0;
-
-    private static async Task RunAsync(string program, string[] arguments)
-    {
-        var (exitCode, output) = await RunProcessAsync(program, arguments);
-        if (exitCode != 0)
-        {
-            throw new InvalidOperationException($"{program} {string.Join(' ', arguments)} ended with {exitCode}: {output}");
-        }
-    }
-
-    private static async Task<(int ExitCode, string Output)> RunProcessAsync(string program, string[] arguments)
-    {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments)
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            WorkingDirectory = "/", // One that every user may enter.
-        })!;
-        var output = process.StandardOutput.ReadToEndAsync();
-        var errors = process.StandardError.ReadToEndAsync();
-        await process.WaitForExitAsync().Within(TimeSpan.FromMinutes(1));
-        return (process.ExitCode, await output + await errors);
+            ? SystemTool.RunAsync(path, arguments)
+            : SystemTool.RunAsync("setpriv", ["--reuid", _user, "--regid", _user == "nobody" ? "nogroup" : _user, "--clear-groups", "env", $"HOME={_directory}", path, .. arguments]);
     }
 }

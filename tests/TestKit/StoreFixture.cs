@@ -50,6 +50,15 @@ public sealed class SqliteStoreFixture : StoreFixture
         return connection;
     }
 
+    /// <summary>Moves what is committed from the log into the file.</summary>
+    internal void Checkpoint(StoreOptions options)
+    {
+        using var connection = Connect(options);
+        using var command = connection.CreateCommand();
+        command.CommandText = "pragma wal_checkpoint(truncate)";
+        command.ExecuteNonQuery();
+    }
+
     public override ValueTask DisposeAsync()
     {
         Directory.Delete(_directory, recursive: true);

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Runtime.InteropServices;
 using Hub.Hosting;
 using Hub.Identity;
 
@@ -7,6 +8,9 @@ namespace Hub.Cli;
 /// <summary>`hub serve`.</summary>
 internal static class ServeCommand
 {
+    // SIGXFSZ, the same number on Linux and macOS. Its default is to end the process.
+    private const PosixSignal FileSizeExceeded = (PosixSignal)25;
+
     public static Command Create()
     {
         var command = new Command("serve", "Runs the Hub until it is told to stop.\n\nSettings, from the environment or appsettings.json:\n"
@@ -21,6 +25,8 @@ internal static class ServeCommand
         var settings = HubCommandLine.ReadSettings();
         var builder = WebApplication.CreateBuilder();
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning); // One line per request is for a proxy's log; appsettings.json may ask for it.
+        // Beyond `ulimit -f` a write then fails as on a full disk: the Hub says so and goes on when there is room.
+        using var fileSize = OperatingSystem.IsWindows() ? null : PosixSignalRegistration.Create(FileSizeExceeded, signal => signal.Cancel = true);
         await using var hub = await HubApplication.BuildAsync(settings, builder, TimeProvider.System, cancellation);
         var isFirstStart = await hub.Services.GetRequiredService<Accounts>().EnsureTeamAsync(Accounts.DefaultTeam, cancellation);
         await hub.StartAsync(cancellation);

@@ -74,7 +74,7 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "Commands that are due could not be moved, and will be in the next sweep: {Cause}", EventName = "CommandsNotSwept")]
+    [LoggerMessage(LogLevel.Debug, "Commands that are due could not be moved, and will be in the next sweep: {Cause}", EventName = "CommandsNotSwept")]
     private partial void LogNotSwept(string cause);
 
     private sealed record DueRow(string CommandId, string TeamId, string HostId);

@@ -8,7 +8,9 @@ namespace Hub.Errors;
 /// <summary>The one place where what a use case throws becomes a status: for gRPC calls and, through the same pipeline, for REST.</summary>
 internal sealed partial class ErrorInterceptor(ILogger<ErrorInterceptor> log) : Interceptor
 {
-    private static readonly TimeSpan StoreRetryAfter = TimeSpan.FromSeconds(1);
+    // Most outages are over in seconds; one that needs a person takes longer.
+    private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan RetryAfterRepair = TimeSpan.FromSeconds(30);
 
     public override async Task<TResponse> UnaryServerHandler<TRequest, TResponse>(
         TRequest request, ServerCallContext context, UnaryServerMethod<TRequest, TResponse> continuation)
@@ -60,11 +62,12 @@ internal sealed partial class ErrorInterceptor(ILogger<ErrorInterceptor> log) : 
             case LinkFencedException:
                 return ErrorStatuses.ToRpcException(new HubException(
                     ErrorReason.LinkFenced, "A newer link, a revocation or a deletion ended this link."));
-            case StoreUnavailableException:
+            case StoreUnavailableException unavailable:
                 LogStoreUnavailable(context.Method, e.Message);
                 return ErrorStatuses.ToRpcException(new HubException(
-                    ErrorReason.StoreUnavailable, "The Hub cannot reach its store. Nothing was done; try again.")
-                { RetryAfter = StoreRetryAfter });
+                    ErrorReason.StoreUnavailable, "The Hub cannot use its store. Nothing was done; try again.",
+                    ("fault", EnumText<StoreFault>.Of(unavailable.Fault)))
+                { RetryAfter = unavailable.Fault.NeedsRepair() ? RetryAfterRepair : RetryAfter });
             case OperationCanceledException or IOException when context.CancellationToken.IsCancellationRequested:
                 return new RpcException(new Status(StatusCode.Cancelled, "The call was cancelled."));
             default:
@@ -78,6 +81,7 @@ internal sealed partial class ErrorInterceptor(ILogger<ErrorInterceptor> log) : 
     [LoggerMessage(LogLevel.Error, "{Method} failed; error id {ErrorId}", EventName = "CallFailed")]
     private partial void LogUnmapped(Exception e, string method, string errorId);
 
-    [LoggerMessage(LogLevel.Warning, "{Method} could not reach the store: {Cause}", EventName = "StoreUnavailable")]
+    // The outage itself is one line of the store's; each call that meets it is not news.
+    [LoggerMessage(LogLevel.Debug, "{Method} could not use the store: {Cause}", EventName = "StoreUnavailable")]
     private partial void LogStoreUnavailable(string method, string cause);
 }

@@ -12,6 +12,7 @@ using Hub.Tasks;
 using Hub.Watch;
 using Microsoft.AspNetCore.HttpOverrides;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using LinkOptions = Hub.Links.LinkOptions;
 
 namespace Hub.Hosting;
@@ -21,6 +22,9 @@ internal sealed class HubApplication : IAsyncDisposable
 {
     /// <summary>Drain and last frames fit into this; then the rest is cut.</summary>
     private static readonly TimeSpan ShutdownWithin = TimeSpan.FromSeconds(15);
+
+    /// <summary>How far grpc.health.v1 may lag behind /ready.</summary>
+    private static readonly TimeSpan HealthPublishedEvery = TimeSpan.FromSeconds(5);
 
     private static readonly TimeSpan PingAfter = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(10);
@@ -182,6 +186,9 @@ internal sealed class HubApplication : IAsyncDisposable
             });
         services.AddGrpcHealthChecks();
         services.AddHealthChecks().AddCheck<StoreHealth>("store");
+        services.Configure<HealthCheckPublisherOptions>(publisher => publisher.Period = HealthPublishedEvery);
+        // One Error per probe while the store is out; the store says it itself.
+        builder.Logging.AddFilter("Microsoft.Extensions.Diagnostics.HealthChecks", LogLevel.None);
         services.AddGrpcReflection();
         if (settings.TrustedProxies.Count > 0)
         {
@@ -224,7 +231,7 @@ internal sealed class HubApplication : IAsyncDisposable
         }
 
         web.MapTranscodingDocumentation();
-        web.MapHealthChecks("/ready");
+        web.MapHealthChecks("/ready", new() { ResponseWriter = Readiness.WriteAsync });
         web.MapHealthChecks("/health", new() { Predicate = _ => false }); // The process answers; what it depends on is /ready.
     }
 }

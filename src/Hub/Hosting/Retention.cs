@@ -77,6 +77,6 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "Old rows were not removed and will be next time: {Cause}", EventName = "RetentionNotSwept")]
+    [LoggerMessage(LogLevel.Debug, "Old rows were not removed and will be next time: {Cause}", EventName = "RetentionNotSwept")]
     private partial void LogNotSwept(string cause);
 }

@@ -49,7 +49,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
 
     /// <summary>A heartbeat on a link.</summary>
     public ValueTask HeardOnLinkAsync(string teamId, string hostId, TimeSpan interval, string? nodeStatus) =>
-        Hear(teamId, hostId, interval, nodeStatus) is { } changed ? new ValueTask(WriteStateAsync(changed)) : ValueTask.CompletedTask;
+        Hear(teamId, hostId, interval, nodeStatus) is { } changed ? new ValueTask(TryWriteStateAsync(changed)) : ValueTask.CompletedTask;
 
     /// <summary>A call from a node without a link; <paramref name="heartbeat"/> is what it said of itself, if it said anything.</summary>
     public ValueTask HeardByRestAsync(string teamId, string hostId, bool isHeartbeat, string? heartbeat)
@@ -80,7 +80,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             }
         }
 
-        return new ValueTask(WriteStateAsync(entry));
+        return new ValueTask(TryWriteStateAsync(entry));
     }
 
     /// <summary>
@@ -90,7 +90,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     public void LinkEnded(StoreTransaction tx, string hostId, bool draining) => tx.OnCommitted(() => End(hostId, draining));
 
     /// <summary>Writes what this replica knows of the host's state.</summary>
-    public Task WriteStateAsync(string hostId) => _entries.TryGetValue(hostId, out var entry) ? WriteStateAsync(entry) : Task.CompletedTask;
+    public Task WriteStateAsync(string hostId) => _entries.TryGetValue(hostId, out var entry) ? TryWriteStateAsync(entry) : Task.CompletedTask;
 
     private void End(string hostId, bool draining)
     {
@@ -174,10 +174,11 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     /// <summary>Moves silent hosts to SUSPECT and OFFLINE and writes what is due.</summary>
     internal async Task SweepAsync(CancellationToken cancellation)
     {
+        // Judged first and written then: an outage of the store must not keep a silent host ONLINE.
         var now = time.NowMs();
+        var unwritten = new List<Entry>();
         foreach (var entry in _entries.Values)
         {
-            bool unwritten;
             lock (entry.Gate)
             {
                 var silent = TimeSpan.FromMilliseconds(now - entry.LastSeenAt);
@@ -190,17 +191,23 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
                     entry.Become(HostState.Suspect, HostStateReason.Silent, now);
                 }
 
-                unwritten = entry.StateUnwritten;
-            }
-
-            if (unwritten)
-            {
-                await WriteStateAsync(entry); // Also what could not be written when it changed.
+                if (entry.StateUnwritten)
+                {
+                    unwritten.Add(entry); // Also what could not be written when it changed.
+                }
             }
 
             if (entry is { State: HostState.Offline, Dirty: false, StateUnwritten: false })
             {
                 _entries.TryRemove(entry.HostId, out _); // The database knows all of it; memory is for hosts in contact.
+            }
+        }
+
+        foreach (var entry in unwritten)
+        {
+            if (!await TryWriteStateAsync(entry))
+            {
+                return; // The store is out: the next sweep goes on, and memory stays right meanwhile.
             }
         }
 
@@ -251,7 +258,8 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         }
     }
 
-    private async Task WriteStateAsync(Entry entry)
+    /// <returns>False if the store is out.</returns>
+    private async Task<bool> TryWriteStateAsync(Entry entry)
     {
         object row;
         (HostState, HostStateReason, long) written;
@@ -282,10 +290,13 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             {
                 entry.StateUnwritten &= written != (entry.State, entry.Reason, entry.Since);
             }
+
+            return true;
         }
         catch (StoreUnavailableException e)
         {
             LogNotWritten(entry.HostId, e.Message); // Memory stays right; the next sweep writes it.
+            return false;
         }
     }
 
@@ -319,12 +330,14 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
                     {
                         entry.Dirty = true;
                     }
+
+                    return; // The others stay due.
                 }
             }
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "Presence of {HostId} not written yet: {Cause}", EventName = "PresenceNotWritten")]
+    [LoggerMessage(LogLevel.Debug, "Presence of {HostId} not written yet: {Cause}", EventName = "PresenceNotWritten")]
     private partial void LogNotWritten(string hostId, string cause);
 
     private sealed record AdoptedRow(string HostId, string TeamId, string State, string StateReason);

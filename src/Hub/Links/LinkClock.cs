@@ -26,12 +26,23 @@ internal sealed partial class LinkClock(
 
     private static readonly TimeSpan DrainSpreadMax = TimeSpan.FromMinutes(2);
 
-    private DateTimeOffset _renewedAt;
+    /// <summary>Links whose rows are written again in one job.</summary>
+    private const int AssertedLinksMax = 200;
+
+    // The timer's: a renewal waits for the store, which must not hold up the links.
+    private Task _renewing = Task.CompletedTask;
+    private DateTimeOffset _renewalBegan;
+
+    // The renewal's, of which there is one at a time.
+    private DateTimeOffset? _renewedAt;
+    private DateTimeOffset _judgesFrom;
+    private bool _linksAreDoubted;
 
     /// <summary>The row is there before the first link is: a link of an unknown replica would be taken for a lost one.</summary>
     public override async Task StartAsync(CancellationToken cancellationToken)
     {
         await RenewReplicaAsync(cancellationToken);
+        _renewalBegan = time.GetUtcNow();
         await base.StartAsync(cancellationToken);
     }
 
@@ -48,12 +59,22 @@ internal sealed partial class LinkClock(
                     Check(link);
                 }
 
-                await RenewReplicaAsync(stoppingToken);
+                var now = time.GetUtcNow();
+                if (_renewing.IsCompleted && now - _renewalBegan >= ReplicaRenewal)
+                {
+                    await _renewing; // It never fails but by a fault of the Hub, which must be heard of.
+                    _renewalBegan = now;
+                    _renewing = RenewReplicaAsync(stoppingToken);
+                }
             }
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
             // The process ends; StopAsync drained the links.
+        }
+        finally
+        {
+            await _renewing.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -78,18 +99,29 @@ internal sealed partial class LinkClock(
     private static TimeSpan MaxAgeOf(Link link) =>
         link.Options.MaxAge * (0.9 + (0.2 * (uint)link.Identity.LinkId.GetHashCode(StringComparison.Ordinal) / uint.MaxValue));
 
-    private async Task RenewReplicaAsync(CancellationToken cancellation)
+    /// <summary>
+    /// Says that this replica lives. It is also what finds, when nobody writes, that the store is out, and that it is back.
+    /// </summary>
+    internal async Task RenewReplicaAsync(CancellationToken cancellation)
     {
         var now = time.GetUtcNow();
-        if (now - _renewedAt < ReplicaRenewal)
+        if (_renewedAt is { } last && now - last >= ReplicaSilence)
         {
-            return;
+            // The store or this process stood still. The others may have been kept from renewing by the same, and get their time to do so.
+            _judgesFrom = now + ReplicaSilence;
         }
 
-        _renewedAt = now;
         try
         {
-            await store.WriteAsync(Store.SystemTeam, tx => Renew(tx, registry.ReplicaId), cancellation);
+            var wasKnown = await store.WriteAsync(
+                Store.SystemTeam, tx => Renew(tx, registry.ReplicaId, judgeOthers: now >= _judgesFrom), cancellation);
+            _renewedAt = now;
+            _linksAreDoubted |= !wasKnown;
+            if (_linksAreDoubted)
+            {
+                await AssertLinksAsync(cancellation);
+                _linksAreDoubted = false;
+            }
         }
         catch (StoreUnavailableException e)
         {
@@ -98,17 +130,67 @@ internal sealed partial class LinkClock(
     }
 
     /// <summary>
-    /// Renews the own row, and ends the links of replicas that went silent without a word: their hosts are SUSPECT until they dial again.
+    /// Another replica took this one for lost and ended its links in the database. Those that live are LIVE again, unless their node has
+    /// dialled elsewhere since.
     /// </summary>
-    internal static void Renew(StoreTransaction tx, string replicaId)
+    private async Task AssertLinksAsync(CancellationToken cancellation)
     {
-        var row = new { replicaId, tx.NowMs, silentSince = tx.NowMs - (long)ReplicaSilence.TotalMilliseconds };
-        tx.Execute(
+        foreach (var team in registry.Links.GroupBy(link => link.Identity.TeamId))
+        {
+            foreach (var chunk in team.Chunk(AssertedLinksMax))
+            {
+                await store.WriteAsync(team.Key, tx => Array.ForEach(chunk, link => Assert(tx, link)), cancellation);
+                Array.ForEach(chunk, link => link.Wake()); // Others may have left it work.
+            }
+        }
+    }
+
+    private void Assert(StoreTransaction tx, Link link)
+    {
+        var row = new { link.Identity.HostId, link.Identity.TeamId, link.Identity.Epoch, tx.NowMs };
+        // A link leaves the registry before its end is queued behind this job: one that is still there is not ended after this by mistake.
+        if (registry.Find(link.Identity.HostId) != link
+            || tx.Execute("update links set state = 'LIVE', ended_at = null where host_id = @HostId and epoch = @Epoch and state = 'ENDED'", row) == 0)
+        {
+            return;
+        }
+
+        var changed = tx.Execute(
             """
-            insert into replicas (replica_id, started_at, renewed_at) values (@replicaId, @NowMs, @NowMs)
-            on conflict (replica_id) do update set renewed_at = excluded.renewed_at
+            update hosts set state = 'ONLINE', state_reason = 'LINK', state_since = @NowMs
+            where host_id = @HostId and state = 'SUSPECT' and state_reason = 'REPLICA_LOST'
             """,
             row);
+        if (changed == 1)
+        {
+            tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), row.HostId, row.HostId, 0);
+        }
+    }
+
+    /// <summary>
+    /// Renews the own row and, when it judges, ends the links of replicas that went silent without a word: their hosts are SUSPECT until
+    /// they dial again or the replica is heard of.
+    /// </summary>
+    /// <returns>False if there was no row: this is the start, or others took this replica for lost.</returns>
+    internal static bool Renew(StoreTransaction tx, string replicaId, bool judgeOthers)
+    {
+        var row = new { replicaId, tx.NowMs, silentSince = tx.NowMs - (long)ReplicaSilence.TotalMilliseconds };
+        var wasKnown = tx.Execute("update replicas set renewed_at = @NowMs where replica_id = @replicaId", row) == 1;
+        if (!wasKnown)
+        {
+            tx.Execute("insert into replicas (replica_id, started_at, renewed_at) values (@replicaId, @NowMs, @NowMs)", row);
+        }
+
+        if (judgeOthers)
+        {
+            EndLostLinks(tx, row);
+        }
+
+        return wasKnown;
+    }
+
+    private static void EndLostLinks(StoreTransaction tx, object row)
+    {
         tx.Execute("delete from replicas where renewed_at <= @silentSince", row);
         var lost = tx.Query<LostLink>(
             """
@@ -153,6 +235,6 @@ internal sealed partial class LinkClock(
     [LoggerMessage(LogLevel.Information, "Draining {Count} links over {Spread}", EventName = "Draining")]
     private partial void LogDraining(int count, TimeSpan spread);
 
-    [LoggerMessage(LogLevel.Warning, "The replica's row was not renewed: {Cause}", EventName = "ReplicaNotRenewed")]
+    [LoggerMessage(LogLevel.Debug, "The replica's row was not renewed: {Cause}", EventName = "ReplicaNotRenewed")]
     private partial void LogNotRenewed(string cause);
 }

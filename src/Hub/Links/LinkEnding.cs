@@ -66,7 +66,7 @@ internal sealed partial class LinkEnding(
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "The end of the link of {HostId} was not written: {Cause}", EventName = "LinkEndNotWritten")]
+    [LoggerMessage(LogLevel.Debug, "The end of the link of {HostId} was not written: {Cause}", EventName = "LinkEndNotWritten")]
     private partial void LogNotEnded(string hostId, string cause);
 
     private sealed record WhyRow

@@ -270,7 +270,7 @@ internal sealed partial class LinkGrpcService(
     [LoggerMessage(LogLevel.Information, "{HostId} ended {LinkId}: {Reason}", EventName = "LinkEnded")]
     private partial void LogEnded(string hostId, string linkId, GoodbyeReason reason);
 
-    [LoggerMessage(LogLevel.Warning, "A frame of {HostId} was not stored and is asked for again: {Cause}", EventName = "FrameNotStored")]
+    [LoggerMessage(LogLevel.Debug, "A frame of {HostId} was not stored and is asked for again: {Cause}", EventName = "FrameNotStored")]
     private partial void LogNotStored(string hostId, string cause);
 
     [LoggerMessage(LogLevel.Error, "A {Frame} frame of {HostId} failed", EventName = "FrameFailed")]

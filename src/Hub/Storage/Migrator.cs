@@ -75,11 +75,18 @@ internal sealed class Migrator(StoreEngine engine, IReadOnlyList<Migration> migr
 
     private T InLock<T>(DbConnection connection, Func<DbTransaction, T> step)
     {
-        using var transaction = engine.BeginWrite(connection);
-        engine.LockMigrations(connection, transaction);
-        var result = step(transaction);
-        transaction.Commit();
-        return result;
+        var transaction = engine.BeginWrite(connection);
+        try
+        {
+            engine.LockMigrations(connection, transaction);
+            var result = step(transaction);
+            transaction.Commit();
+            return result;
+        }
+        finally
+        {
+            engine.TryAbandon(transaction);
+        }
     }
 
     private static int CurrentVersion(DbConnection connection, DbTransaction? transaction)

@@ -3,13 +3,9 @@ using Npgsql;
 
 namespace Hub.Storage;
 
-internal sealed class PostgresDialect : IDialect
+/// <param name="server">Host and port, for messages.</param>
+internal sealed class PostgresDialect(string server) : IDialect
 {
-    // Classes and codes, https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, rolled back (deadlock,
-    // serialization), no resources (disk full, too many connections), operator intervention (shutdown, cancel), system (I/O);
-    // lock not available; read-only since a failover; ended for idling in a transaction.
-    private static readonly string[] Unavailable = ["08", "40", "53", "57", "58", "55P03", "25006", "25P03"];
-
     public string BlobType => "bytea";
 
     public string ForUpdate => " for update";
@@ -24,14 +20,45 @@ internal sealed class PostgresDialect : IDialect
 
     public Exception? Translate(Exception thrown) => thrown switch
     {
+        StoreUnavailableException => thrown,
         PostgresException { SqlState: ['2', '3', ..] } e => Violation(e),
-        PostgresException e => Array.Exists(Unavailable, code => e.SqlState.StartsWith(code, StringComparison.Ordinal))
-            ? new StoreUnavailableException($"PostgreSQL is unavailable ({e.SqlState}).", e)
-            : null,
+        PostgresException e when FaultOf(e.SqlState) is { } fault => Unavailable(fault, e.SqlState, e),
+        PostgresException => null,
         // Whatever the driver reports without the server's word is about the connection.
-        NpgsqlException or SocketException or TimeoutException => new StoreUnavailableException("PostgreSQL cannot be reached.", thrown),
+        NpgsqlException or SocketException or TimeoutException => Unavailable(StoreFault.Away, Innermost(thrown).Message, thrown),
         _ => null,
     };
+
+    // Classes and codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+    private static StoreFault? FaultOf(string state) => state switch
+    {
+        PostgresErrorCodes.DiskFull => StoreFault.DiskFull,
+        PostgresErrorCodes.ReadOnlySqlTransaction => StoreFault.ReadOnly, // A standby, or read-only since a failover.
+        // Deadlock, serialization, lock or statement timeout, or one statement that wants more than the server gives.
+        ['4', '0', ..] or PostgresErrorCodes.LockNotAvailable or PostgresErrorCodes.QueryCanceled or PostgresErrorCodes.OutOfMemory
+            or PostgresErrorCodes.ConfigurationLimitExceeded => StoreFault.Contended,
+        // Connection, login, no such database, too many connections, shutdown, a session ended by the server.
+        ['0', '8', ..] or ['2', '8', ..] or ['3', 'D', ..] or ['5', '3', ..] or ['5', '7', ..] or "25P03" => StoreFault.Away,
+        // I/O, internal errors such as damaged pages.
+        ['5', '8', ..] or ['X', 'X', ..] => StoreFault.Failing,
+        _ => null,
+    };
+
+    private StoreUnavailableException Unavailable(StoreFault fault, string detail, Exception cause) => new(
+        fault,
+        fault switch
+        {
+            StoreFault.DiskFull => $"The disk of PostgreSQL at {server} is full: free some space there; the Hub goes on by itself.",
+            StoreFault.ReadOnly =>
+                $"PostgreSQL at {server} is read-only: point DATABASE_URL at the primary, or set default_transaction_read_only off there; the "
+                + "Hub goes on by itself.",
+            StoreFault.Contended => $"PostgreSQL at {server} gave up a statement ({detail}).",
+            StoreFault.Failing => $"PostgreSQL at {server} reports a fault of its own ({detail}): look into its log.",
+            _ => $"PostgreSQL at {server} cannot be used ({detail}): see that it runs, answers, and takes DATABASE_URL; the Hub goes on by itself.",
+        },
+        cause);
+
+    private static Exception Innermost(Exception e) => e.InnerException is { } inner ? Innermost(inner) : e;
 
     private static ConstraintException Violation(PostgresException e) => e.SqlState switch
     {

@@ -17,7 +17,11 @@ internal sealed class PostgresEngine : StoreEngine
 
     private const string EnterScopeSql = $"set local role {Role}; select set_config('hub.team_ids', @csv, true)";
 
-    private readonly PostgresDialect _dialect = new();
+    // A server that accepts and then says nothing must not hold a caller: each step of the driver is bounded. Both may be set in DATABASE_URL.
+    private const int ConnectSeconds = 5;
+    private const int CommandSeconds = 15;
+
+    private readonly PostgresDialect _dialect;
 
     private readonly StoreOptions _options;
 
@@ -39,17 +43,18 @@ internal sealed class PostgresEngine : StoreEngine
         _time = time;
         _logs = logs;
         var requireTls = options.Backend == StoreBackend.Supabase;
-        var reader = PostgresAddress.Parse(options.ConnectionString, requireTls);
+        var reader = Bounded(PostgresAddress.Parse(options.ConnectionString, requireTls));
+        _dialect = new PostgresDialect($"{reader.Host}:{reader.Port}");
         reader.MaxPoolSize = options.ReadersMax;
         reader.ApplicationName ??= "hub";
         _readers = NpgsqlDataSource.Create(reader);
 
-        var writer = PostgresAddress.Parse(options.ConnectionString, requireTls);
+        var writer = Bounded(PostgresAddress.Parse(options.ConnectionString, requireTls));
         writer.Pooling = false; // The Writer owns its connection and must see its end.
         writer.ApplicationName ??= "hub-writer";
         _writerConnectionString = writer.ConnectionString;
 
-        var listen = PostgresAddress.Parse(options.ListenConnectionString ?? options.ConnectionString, requireTls);
+        var listen = Bounded(PostgresAddress.Parse(options.ListenConnectionString ?? options.ConnectionString, requireTls));
         listen.Pooling = false;
         listen.ApplicationName ??= "hub-listen";
         listen.KeepAlive = 15; // seconds; a dead peer is found although nothing is sent
@@ -68,7 +73,8 @@ internal sealed class PostgresEngine : StoreEngine
             connection.Open();
             // A lock is not waited for longer than a caller would; a session whose process froze inside a transaction is ended by the
             // server, so that its row locks cannot stop the other replicas.
-            connection.Execute("set lock_timeout = '10s'; set idle_in_transaction_session_timeout = '60s'");
+            connection.Execute(
+                FormattableString.Invariant($"set lock_timeout = {(int)_options.LockTimeout.TotalMilliseconds}; set idle_in_transaction_session_timeout = '60s'"));
             if (!_options.RelaxedDurability)
             {
                 RequireDurability(connection);
@@ -83,6 +89,11 @@ internal sealed class PostgresEngine : StoreEngine
     }
 
     public override DbTransaction BeginWrite(DbConnection connection) => connection.BeginTransaction(IsolationLevel.ReadCommitted);
+
+    public override void RequireStored(DbConnection connection)
+    {
+        // The server keeps its own files.
+    }
 
     public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope)
     {
@@ -209,6 +220,13 @@ internal sealed class PostgresEngine : StoreEngine
             await _relay.DisposeAsync();
         }
         await _readers.DisposeAsync();
+    }
+
+    private static NpgsqlConnectionStringBuilder Bounded(NpgsqlConnectionStringBuilder address)
+    {
+        address.Timeout = address.ShouldSerialize("Timeout") ? address.Timeout : ConnectSeconds;
+        address.CommandTimeout = address.ShouldSerialize("Command Timeout") ? address.CommandTimeout : CommandSeconds;
+        return address;
     }
 
     private static void RequireDurability(NpgsqlConnection connection)

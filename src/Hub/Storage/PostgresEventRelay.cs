@@ -24,6 +24,9 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
 
     private static readonly TimeSpan RetryDelay = TimeSpan.FromSeconds(1);
 
+    // An outage is the Writers' to report; this says once a minute that wake-ups do not come either.
+    private static readonly TimeSpan SayAgainAfter = TimeSpan.FromMinutes(1);
+
     private readonly NpgsqlDataSource _connections;
 
     private readonly string _listenConnectionString;
@@ -81,6 +84,7 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
 
     private async Task RunAsync(string duty, Func<CancellationToken, Task> loop)
     {
+        long? said = null;
         while (!_stopping.IsCancellationRequested)
         {
             try
@@ -94,7 +98,11 @@ internal sealed class PostgresEventRelay : IAsyncDisposable
             catch (Exception e)
             {
                 // Whatever it was, wake-ups go on: a loop that ended would leave watchers asleep.
-                StoreLog.RelayInterrupted(_log, duty, e);
+                if (said is not { } at || _time.GetElapsedTime(at) >= SayAgainAfter)
+                {
+                    said = _time.GetTimestamp();
+                    StoreLog.RelayInterrupted(_log, duty, _dialect.Translate(e)?.Message ?? e.Message);
+                }
                 await Task.Delay(RetryDelay, _time, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }

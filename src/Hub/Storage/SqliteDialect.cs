@@ -1,13 +1,15 @@
 using System.Collections.Frozen;
 using System.Data.Common;
+using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Dapper;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Hub.Storage;
 
-internal sealed partial class SqliteDialect : IDialect
+internal sealed partial class SqliteDialect(string path) : IDialect
 {
     // Primary result codes, https://www.sqlite.org/rescode.html.
     private const int Constraint = 19;
@@ -17,9 +19,9 @@ internal sealed partial class SqliteDialect : IDialect
     private const int ConstraintUnique = 2067;
     private const int ConstraintCheck = 275;
 
-    // Busy, locked, out of memory, read-only, interrupted, I/O error, corrupt, full, cannot open, lock protocol, not a database:
-    // the file or the machine is at fault, never the job.
-    private static readonly FrozenSet<int> Unavailable = new[] { 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 26 }.ToFrozenSet();
+    private const int ReadOnlyMoved = 1032;
+    private const int IoShortRead = 522;
+    private const int IoCorruptFileSystem = 8458;
 
     // "table.a, table.b", as SQLite reports a violated unique constraint, to its name. Replaced once, when the schema is final.
     private FrozenDictionary<string, string> _uniqueNames = FrozenDictionary<string, string>.Empty;
@@ -38,11 +40,13 @@ internal sealed partial class SqliteDialect : IDialect
 
     public Exception? Translate(Exception thrown) => thrown switch
     {
+        StoreUnavailableException => thrown,
         SqliteException { SqliteErrorCode: Constraint } e => Violation(e),
-        SqliteException e when Unavailable.Contains(e.SqliteErrorCode) =>
-            new StoreUnavailableException($"SQLite is unavailable (code {e.SqliteExtendedErrorCode}).", e),
+        SqliteException e when FaultOf(e) is { } fault => Unavailable(fault, e),
         _ => null,
     };
+
+    public StoreUnavailableException Unavailable(StoreFault fault, Exception? cause = null) => new(fault, Reason(fault, cause), cause);
 
     /// <summary>
     /// SQLite names no unique constraint when it is violated, only the columns. Two unique indexes over the same columns of one table
@@ -77,6 +81,49 @@ internal sealed partial class SqliteDialect : IDialect
             }
         }
         _uniqueNames = names.ToFrozenDictionary(StringComparer.Ordinal);
+    }
+
+    private static StoreFault? FaultOf(SqliteException e) => (e.SqliteErrorCode, e.SqliteExtendedErrorCode) switch
+    {
+        (_, ReadOnlyMoved) => StoreFault.Removed,
+        (_, IoShortRead or IoCorruptFileSystem) => StoreFault.Corrupt,
+        (raw.SQLITE_CORRUPT or raw.SQLITE_NOTADB, _) => StoreFault.Corrupt,
+        (raw.SQLITE_BUSY or raw.SQLITE_LOCKED or raw.SQLITE_PROTOCOL, _) => StoreFault.Locked,
+        (raw.SQLITE_FULL, _) => StoreFault.DiskFull,
+        (raw.SQLITE_READONLY or raw.SQLITE_CANTOPEN or raw.SQLITE_PERM, _) => StoreFault.ReadOnly,
+        (raw.SQLITE_IOERR or raw.SQLITE_NOMEM, _) => StoreFault.Failing,
+        (raw.SQLITE_INTERRUPT or raw.SQLITE_ABORT, _) => StoreFault.Contended,
+        _ => null,
+    };
+
+    private string Reason(StoreFault fault, Exception? cause) => fault switch
+    {
+        StoreFault.Locked =>
+            $"Another process holds the write lock of {path}: end that process or its transaction; the Hub goes on by itself.",
+        StoreFault.DiskFull =>
+            $"The disk of {path} is full ({FreeBytes()} bytes free): free some space or enlarge it; the Hub goes on by itself.",
+        StoreFault.ReadOnly =>
+            $"{path} cannot be written: the Hub's user needs read and write access to the file and its folder, on a file system that is not "
+            + "mounted read-only; the Hub goes on by itself.",
+        StoreFault.Removed =>
+            $"{path} or its -wal file was removed or replaced while it was in use: stop the Hub, put both files back or restore a backup, and "
+            + "start it again. Nothing is acknowledged until then.",
+        StoreFault.Corrupt =>
+            $"{path} is damaged: stop the Hub, restore a backup (or rescue what is left with sqlite3's .recover), and start it again.",
+        StoreFault.Contended => $"A statement on {path} was interrupted.",
+        _ => $"Reading or writing {path} fails ({cause?.Message}): check the disk, its {FreeBytes()} free bytes, and the limit on file sizes.",
+    };
+
+    private string FreeBytes()
+    {
+        try
+        {
+            return new DriveInfo(Path.GetDirectoryName(Path.GetFullPath(path))!).AvailableFreeSpace.ToString(CultureInfo.InvariantCulture);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return "an unknown number of";
+        }
     }
 
     private static string Columns(string table, IEnumerable<string> columns) => string.Join(", ", columns.Select(c => $"{table}.{c}"));

@@ -1,21 +1,26 @@
 using System.Collections.Concurrent;
+using System.Data;
 using System.Data.Common;
 using Dapper;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Hub.Storage;
 
 /// <summary>One file, one writer, readers beside it on snapshots (WAL).</summary>
 internal sealed class SqliteEngine : StoreEngine
 {
-    // How long a statement waits for another process that writes the same file, for example a backup.
-    private const int BusySeconds = 5;
-
-    private readonly SqliteDialect _dialect = new();
+    private readonly SqliteDialect _dialect;
 
     private readonly StoreOptions _options;
 
     private readonly SemaphoreSlim _readerSlots;
+
+    // From then on a missing file is one that was removed, never one to make.
+    private volatile bool _served;
+
+    // The Writer's thread alone; false only where relaxed durability accepts a file system without one.
+    private bool _hasLog;
 
     // Read connections at rest; at most ReadersMax, since one exists only for a slot.
     private readonly ConcurrentBag<SqliteConnection> _idleReaders = [];
@@ -24,6 +29,7 @@ internal sealed class SqliteEngine : StoreEngine
     {
         SqliteLibrary.Load();
         _options = options;
+        _dialect = new SqliteDialect(options.SqlitePath);
         _readerSlots = new SemaphoreSlim(options.ReadersMax);
     }
 
@@ -33,13 +39,23 @@ internal sealed class SqliteEngine : StoreEngine
 
     public override DbConnection OpenWriter()
     {
-        var connection = Open(SqliteOpenMode.ReadWriteCreate);
+        RequireFile();
+        var connection = Open(_served ? SqliteOpenMode.ReadWrite : SqliteOpenMode.ReadWriteCreate);
         try
         {
+            // SQLite opens what it may not write all the same, and lets a transaction begin.
+            if (raw.sqlite3_db_readonly(connection.Handle, "main") == 1)
+            {
+                throw _dialect.Unavailable(StoreFault.ReadOnly);
+            }
             connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
             RequireDurability(connection);
+            if (!_served)
+            {
+                RequireIntact(connection);
+            }
             return connection;
         }
         catch
@@ -49,7 +65,36 @@ internal sealed class SqliteEngine : StoreEngine
         }
     }
 
+    public override void RequireStored(DbConnection connection)
+    {
+        // SQLite itself looks only when it keeps a rollback journal.
+        RequireInPlace(connection);
+        if (_hasLog && !File.Exists(Log))
+        {
+            throw _dialect.Unavailable(StoreFault.Removed);
+        }
+    }
+
     public override DbTransaction BeginWrite(DbConnection connection) => ((SqliteConnection)connection).BeginTransaction(deferred: false);
+
+    public override bool TryAbandon(DbTransaction transaction)
+    {
+        if (transaction.Connection is not SqliteConnection { State: ConnectionState.Open, Handle: { } handle })
+        {
+            return base.TryAbandon(transaction);
+        }
+        // SQLite has rolled back by itself when the disk was full. The driver does not always see it, and could neither roll back nor close then.
+        if (raw.sqlite3_get_autocommit(handle) != 0)
+        {
+            raw.sqlite3_exec(handle, "begin");
+        }
+        var abandoned = base.TryAbandon(transaction);
+        if (raw.sqlite3_get_autocommit(handle) == 0)
+        {
+            raw.sqlite3_exec(handle, "rollback"); // The driver had seen it, and left the new transaction alone.
+        }
+        return abandoned;
+    }
 
     public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope)
     {
@@ -72,12 +117,15 @@ internal sealed class SqliteEngine : StoreEngine
         {
             if (!_idleReaders.TryTake(out var connection))
             {
+                RequireFile();
                 connection = Open(SqliteOpenMode.ReadOnly);
             }
+            SqliteTransaction? transaction = null;
             var ended = false;
             try
             {
-                using var transaction = connection.BeginTransaction(deferred: true);
+                RequireInPlace(connection); // Not an answer from a file that nobody else sees any more.
+                transaction = connection.BeginTransaction(deferred: true);
                 var result = await read(connection, transaction);
                 transaction.Commit();
                 ended = true;
@@ -91,6 +139,10 @@ internal sealed class SqliteEngine : StoreEngine
                 }
                 else
                 {
+                    if (transaction is not null)
+                    {
+                        TryAbandon(transaction);
+                    }
                     connection.Dispose();
                 }
             }
@@ -122,6 +174,7 @@ internal sealed class SqliteEngine : StoreEngine
     {
         using var connection = Open(SqliteOpenMode.ReadOnly);
         _dialect.ReadConstraintNames(connection);
+        _served = true;
     }
 
     public override void AnnounceEvents()
@@ -139,6 +192,34 @@ internal sealed class SqliteEngine : StoreEngine
         return ValueTask.CompletedTask;
     }
 
+    private string Log => _options.SqlitePath + "-wal";
+
+    private void RequireInPlace(DbConnection connection)
+    {
+        if (SqliteLibrary.HasMoved(((SqliteConnection)connection).Handle!))
+        {
+            throw _dialect.Unavailable(StoreFault.Removed);
+        }
+    }
+
+    /// <summary>SQLite would make a new database in place of a lost one, and throw the log of the lost one away.</summary>
+    private void RequireFile()
+    {
+        if (!File.Exists(_options.SqlitePath) && (_served || new FileInfo(Log) is { Exists: true, Length: > 0 }))
+        {
+            throw _dialect.Unavailable(StoreFault.Removed);
+        }
+    }
+
+    /// <summary>Damage to the structure shows at the start and not in the middle of somebody's call; SQLite has no checksum over the rest.</summary>
+    private void RequireIntact(SqliteConnection connection)
+    {
+        if (connection.QuerySingle<string>("pragma quick_check(1)", commandTimeout: 0) is not "ok")
+        {
+            throw _dialect.Unavailable(StoreFault.Corrupt);
+        }
+    }
+
     private SqliteConnection Open(SqliteOpenMode mode)
     {
         var connection = new SqliteConnection(new SqliteConnectionStringBuilder
@@ -147,12 +228,12 @@ internal sealed class SqliteEngine : StoreEngine
             Mode = mode,
             ForeignKeys = true,
             Pooling = false, // The Writer and the pool above own their connections.
-            DefaultTimeout = BusySeconds,
+            DefaultTimeout = (int)Math.Ceiling(_options.LockTimeout.TotalSeconds),
         }.ConnectionString);
         try
         {
             connection.Open();
-            connection.Execute($"pragma busy_timeout = {BusySeconds * 1000}");
+            connection.Execute($"pragma busy_timeout = {(int)_options.LockTimeout.TotalMilliseconds}");
             return connection;
         }
         catch
@@ -168,6 +249,7 @@ internal sealed class SqliteEngine : StoreEngine
         var synchronous = connection.QuerySingle<long>("pragma synchronous");
         var foreignKeys = connection.QuerySingle<long>("pragma foreign_keys");
         const int full = 2;
+        _hasLog = journal == "wal";
         if (foreignKeys != 1 || (!_options.RelaxedDurability && (journal != "wal" || synchronous < full)))
         {
             throw new StoreRefusedException(

@@ -19,11 +19,15 @@ internal sealed class Store : IAsyncDisposable
         engine.SchemaReady(Events);
         var clock = new StoreClock(time);
         var log = logs.CreateLogger<Writer>();
-        _writers = [.. Enumerable.Range(0, engine.WriterCount).Select(i => new Writer(i, engine, options, clock, Events, time, log))];
+        Condition = new StoreCondition(time, logs.CreateLogger<Store>());
+        _writers = [.. Enumerable.Range(0, engine.WriterCount).Select(i => new Writer(i, engine, options, clock, Events, Condition, time, log))];
     }
 
     /// <summary>Wake-ups for those who tail a team's events.</summary>
     public EventSignal Events { get; } = new();
+
+    /// <summary>Whether it works, and what an operator should do when it does not.</summary>
+    public StoreCondition Condition { get; }
 
     public IDialect Dialect => _engine.Dialect;
 
@@ -89,12 +93,18 @@ internal sealed class Store : IAsyncDisposable
     /// <summary>Runs the read in one snapshot, which holds a connection of a bounded pool: no waiting for anything else inside.</summary>
     public async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct = default)
     {
+        Condition.ThrowIfLost();
         try
         {
             return await _engine.ReadAsync(scope, (connection, transaction) => read(new StoreReader(Dialect, connection, transaction, ct)), ct);
         }
         catch (Exception e) when (Dialect.Translate(e) is { } known)
         {
+            if (known is StoreUnavailableException { IsFinal: true } lost)
+            {
+                // The Writers must stop too. Whether the store is away they find by themselves: one broken read connection is no outage.
+                Condition.Failed(lost);
+            }
             throw known;
         }
     }

@@ -21,6 +21,10 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// <summary>On SQLite this takes the write lock of the database.</summary>
     public abstract DbTransaction BeginWrite(DbConnection connection);
 
+    /// <summary>Called after a commit: whoever opens the database next must find it there.</summary>
+    /// <exception cref="StoreUnavailableException">It went to a file that nobody can open again.</exception>
+    public abstract void RequireStored(DbConnection connection);
+
     /// <summary>Restricts the rest of the transaction to the teams.</summary>
     public abstract void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope);
 
@@ -29,6 +33,21 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// the savepoint, so that rolling back to it undoes the scope too.
     /// </summary>
     public abstract void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious);
+
+    /// <summary>Ends a transaction that failed, or has ended; what is wrong with it does not take the place of the failure.</summary>
+    /// <returns>False if the connection is of no more use.</returns>
+    public virtual bool TryAbandon(DbTransaction transaction)
+    {
+        try
+        {
+            transaction.Dispose();
+            return true;
+        }
+        catch (Exception e) when (e is DbException or InvalidOperationException)
+        {
+            return false;
+        }
+    }
 
     public static void RollBackJob(DbConnection connection, DbTransaction transaction) =>
         connection.Execute("rollback to savepoint job", transaction: transaction);

@@ -1,3 +1,5 @@
+using Google.Protobuf.Reflection;
+
 namespace Hub.Storage;
 
 internal enum ConstraintKind
@@ -29,11 +31,59 @@ internal sealed class LinkFencedException(Fence fence, long? storedEpoch)
     public Fence Fence { get; } = fence;
 }
 
+/// <summary>What keeps the store from working; also the word that /ready and refusals show, such as DISK_FULL.</summary>
+internal enum StoreFault
+{
+    /// <summary>One job met another's lock, or took too long: the store itself works.</summary>
+    [OriginalName("CONTENDED")]
+    Contended,
+
+    /// <summary>The server cannot be reached, does not answer, or refuses the session.</summary>
+    [OriginalName("AWAY")]
+    Away,
+
+    /// <summary>Another process holds the file's write lock.</summary>
+    [OriginalName("LOCKED")]
+    Locked,
+
+    [OriginalName("DISK_FULL")]
+    DiskFull,
+
+    [OriginalName("READ_ONLY")]
+    ReadOnly,
+
+    /// <summary>The disk or the server reports an error of another kind.</summary>
+    [OriginalName("FAILING")]
+    Failing,
+
+    /// <summary>The file that is open is no longer at its path.</summary>
+    [OriginalName("REMOVED")]
+    Removed,
+
+    [OriginalName("CORRUPT")]
+    Corrupt,
+}
+
+internal static class StoreFaults
+{
+    /// <summary>Going on would make it worse, or acknowledge what nobody could read again: a person has to act, then a restart.</summary>
+    public static bool IsFinal(this StoreFault fault) => fault is StoreFault.Removed or StoreFault.Corrupt;
+
+    /// <summary>Waiting alone does not help.</summary>
+    public static bool NeedsRepair(this StoreFault fault) => fault is StoreFault.DiskFull or StoreFault.ReadOnly or StoreFault.Failing || fault.IsFinal();
+}
+
 /// <summary>
-/// Connection lost, lock timeout, deadlock, disk full: no fault of the job. It did not commit, or its commit went unheard; jobs are
-/// re-runnable, so the caller retries either way.
+/// The machine or the server is at fault, never the job. It did not commit, or its commit went unheard; jobs are re-runnable, so the
+/// caller retries either way. The message is one line for the operator, with what to do.
 /// </summary>
-internal sealed class StoreUnavailableException(string message, Exception? cause = null) : Exception(message, cause);
+internal sealed class StoreUnavailableException(StoreFault fault, string message, Exception? cause = null) : Exception(message, cause)
+{
+    public StoreFault Fault { get; } = fault;
+
+    /// <inheritdoc cref="StoreFaults.IsFinal"/>
+    public bool IsFinal => Fault.IsFinal();
+}
 
 internal enum StoreRefusal
 {

@@ -5,7 +5,7 @@ internal static partial class StoreLog
     [LoggerMessage(EventName = "MigrationApplied", Level = LogLevel.Information, Message = "Schema is now at version {Version} ({Name})")]
     public static partial void MigrationApplied(ILogger log, int version, string name);
 
-    [LoggerMessage(EventName = "GroupUnavailable", Level = LogLevel.Warning, Message = "{Jobs} write jobs were given back, the database is unavailable")]
+    [LoggerMessage(EventName = "GroupUnavailable", Level = LogLevel.Debug, Message = "{Jobs} write jobs were given back, the database is unavailable")]
     public static partial void GroupUnavailable(ILogger log, int jobs, Exception cause);
 
     [LoggerMessage(EventName = "GroupHalved", Level = LogLevel.Warning, Message = "A group of {Jobs} write jobs could not commit and is halved")]
@@ -23,6 +23,15 @@ internal static partial class StoreLog
     [LoggerMessage(EventName = "WriterStuck", Level = LogLevel.Error, Message = "A writer did not end within {Timeout}")]
     public static partial void WriterStuck(ILogger log, TimeSpan timeout);
 
-    [LoggerMessage(EventName = "RelayInterrupted", Level = LogLevel.Warning, Message = "Wake-ups between replicas were interrupted ({Duty})")]
-    public static partial void RelayInterrupted(ILogger log, string duty, Exception cause);
+    [LoggerMessage(EventName = "StoreUnavailable", Level = LogLevel.Warning, Message = "The store does not work since {Since:O} ({Fault}): {Reason}")]
+    public static partial void Unavailable(ILogger log, StoreFault fault, DateTimeOffset since, string reason);
+
+    [LoggerMessage(EventName = "StoreAvailable", Level = LogLevel.Information, Message = "The store works again, after {Outage} ({Fault})")]
+    public static partial void AvailableAgain(ILogger log, StoreFault fault, TimeSpan outage);
+
+    [LoggerMessage(EventName = "StoreContended", Level = LogLevel.Warning, Message = "Write jobs get in each other's way: {Reason}")]
+    public static partial void Contended(ILogger log, string reason, Exception? cause);
+
+    [LoggerMessage(EventName = "RelayInterrupted", Level = LogLevel.Warning, Message = "Wake-ups between replicas are interrupted ({Duty}): {Cause}")]
+    public static partial void RelayInterrupted(ILogger log, string duty, string cause);
 }

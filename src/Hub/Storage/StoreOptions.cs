@@ -30,6 +30,12 @@ internal sealed record StoreOptions
     /// <summary>Connections for reads; a read waits for a free one.</summary>
     public int ReadersMax { get; init; } = 8;
 
+    /// <summary>
+    /// How long a write waits for another process that writes the same file, such as a backup (SQLite), or for a row another session has
+    /// locked (PostgreSQL). In whole seconds on SQLite, rounded up.
+    /// </summary>
+    public TimeSpan LockTimeout { get; init; } = TimeSpan.FromSeconds(5);
+
     /// <summary>Jobs of one team and urgency that have a slot in the Writer's queue (two full groups): they are written even at shutdown.</summary>
     public int QueueJobsMax { get; init; } = 2 * Writer.GroupJobsMax;
 

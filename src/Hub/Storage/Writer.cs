@@ -32,6 +32,8 @@ internal sealed class Writer : IAsyncDisposable
 
     private readonly EventSignal _events;
 
+    private readonly StoreCondition _condition;
+
     private readonly TimeProvider _time;
 
     private readonly ILogger _log;
@@ -49,12 +51,15 @@ internal sealed class Writer : IAsyncDisposable
     // Bulk jobs taken into the next group: halved when the last took too long, doubled when it was quick.
     private int _bulkJobsMax = GroupJobsMax;
 
-    public Writer(int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, TimeProvider time, ILogger log)
+    public Writer(
+        int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, StoreCondition condition, TimeProvider time,
+        ILogger log)
     {
         _engine = engine;
         _options = options;
         _clock = clock;
         _events = events;
+        _condition = condition;
         _time = time;
         _log = log;
         _queue = new WriteQueue(options.QueueJobsMax);
@@ -69,7 +74,7 @@ internal sealed class Writer : IAsyncDisposable
     {
         ct.ThrowIfCancellationRequested();
         using var registration = ct.UnsafeRegister(static (state, token) => ((WriteJob)state!).TryCancel(token), job);
-        return _queue.TryAdd(job) ? await job.Told : throw new StoreUnavailableException("The store is closing.");
+        return _queue.TryAdd(job) ? await job.Told : throw Closed(cause: null);
     }
 
     /// <summary>What was queued is still written.</summary>
@@ -110,14 +115,17 @@ internal sealed class Writer : IAsyncDisposable
             CloseQueue(e);
             for (group.Clear(); _queue.Take(group, GroupJobsMax, GroupJobsMax); group.Clear())
             {
-                FailAll([.. group], new StoreUnavailableException("The writer has ended.", e));
+                FailAll([.. group], Closed(e));
             }
         }
         _ended.SetResult();
     }
 
-    private void CloseQueue(Exception? cause) =>
-        FailAll([.. _queue.Close()], new StoreUnavailableException(cause is null ? "The store is closing." : "The writer has ended.", cause));
+    private void CloseQueue(Exception? cause) => FailAll([.. _queue.Close()], Closed(cause));
+
+    private static StoreUnavailableException Closed(Exception? cause) => cause is null
+        ? new(StoreFault.Away, "The store is closing.")
+        : new(StoreFault.Failing, "A writer has ended by a fault of the Hub: restart it.", cause);
 
     private void RunTimed(ReadOnlySpan<WriteJob> jobs, bool hasBulk)
     {
@@ -138,8 +146,10 @@ internal sealed class Writer : IAsyncDisposable
         switch (TryCommit(jobs))
         {
             case null:
+                _condition.Works();
                 return;
             case StoreUnavailableException unavailable:
+                _condition.Failed(unavailable);
                 StoreLog.GroupUnavailable(_log, jobs.Length, unavailable);
                 CloseConnection();
                 FailAll(jobs, unavailable);
@@ -159,24 +169,32 @@ internal sealed class Writer : IAsyncDisposable
     private Exception? TryCommit(ReadOnlySpan<WriteJob> jobs)
     {
         IReadOnlyList<(string TeamId, long Seq)> published;
+        DbTransaction? transaction = null;
         try
         {
+            _condition.ThrowIfLost();
             var open = _connection ??= OpenConnection();
             var unlocked = _options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
-            using var transaction = _engine.BeginWrite(open);
+            transaction = _engine.BeginWrite(open);
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
             work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
             RunJobs(jobs, open, transaction, work);
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
             transaction.Commit();
+            transaction.Dispose();
+            _engine.RequireStored(open);
             Reach(WriteStep.AfterCommit);
         }
         catch (Exception e)
         {
             // Whatever the job or the driver made of it, without the connection it says nothing about the jobs.
             var lost = _connection is { State: not ConnectionState.Open } && e is not StoreUnavailableException;
-            return lost ? new StoreUnavailableException("The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
+            if (transaction is not null && !_engine.TryAbandon(transaction))
+            {
+                CloseConnection(); // It is in no known state; the failure that counts is the first.
+            }
+            return lost ? new StoreUnavailableException(StoreFault.Away, "The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
         }
         Publish(jobs, published);
         return null;
@@ -232,9 +250,13 @@ internal sealed class Writer : IAsyncDisposable
         {
             Run(job, work);
         }
-        catch (Exception e)
+        catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
         {
-            // Whatever a job throws is its caller's; the group only has to be as it was before the job.
+            // Whatever a job throws is its caller's; the group only has to be as it was before the job. An outage is nobody's: it fails the group.
+            if (e is StoreUnavailableException contended)
+            {
+                _condition.Failed(contended);
+            }
             job.Failure = e;
             try
             {
@@ -346,7 +368,7 @@ internal sealed class Writer : IAsyncDisposable
         }
         catch (Exception e)
         {
-            throw new StoreUnavailableException($"The writer died at {step}.", e);
+            throw new StoreUnavailableException(StoreFault.Failing, $"The writer died at {step}.", e);
         }
     }
 
@@ -366,7 +388,9 @@ internal sealed class Writer : IAsyncDisposable
         catch (Exception e)
         {
             _reopenDelay = _reopenDelay == TimeSpan.Zero ? ReopenDelayMin : TimeSpan.FromTicks(Math.Min(2 * _reopenDelay.Ticks, ReopenDelayMax.Ticks));
-            throw new StoreUnavailableException("The database cannot be opened.", e);
+            // Whatever keeps it from being opened, also a refused login, says nothing about the jobs.
+            throw _engine.Dialect.Translate(e) as StoreUnavailableException
+                ?? new StoreUnavailableException(StoreFault.Away, $"The database cannot be opened: {e.Message}", e);
         }
     }
 

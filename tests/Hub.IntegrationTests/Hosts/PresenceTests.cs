@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Hub.Contracts.V1;
+using Hub.Storage;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Hosts;
@@ -81,6 +82,33 @@ public abstract class PresenceTests(StoreFixture fixture)
 
         Assert.Equal("OFFLINE", offline.State);
         Assert.Equal(GoodbyeReason.Silent, last.Goodbye.Reason);
+    }
+
+    [Fact]
+    public async Task Link_ThatFallsSilentWhileTheStoreIsOut_IsSuspectAtOnceAndInTheStoreWhenItIsBack()
+    {
+        var isOut = false;
+        const string SuspectHosts = "select count(*) from hosts where state = 'SUSPECT'";
+        await using var scene = await Scene.SetAsync(fixture, _ =>
+        {
+            if (Volatile.Read(ref isOut))
+            {
+                throw new IOException("out");
+            }
+        });
+        await using var link = await scene.ConnectAsync();
+        var opened = scene.Time.GetUtcNow();
+
+        Volatile.Write(ref isOut, true);
+        var meanwhile = await scene.HostAsync(after: 38);
+        var storedMeanwhile = scene.Scalar(SuspectHosts);
+        Volatile.Write(ref isOut, false);
+        var suspect = await scene.HostAsync(after: 5);
+
+        Assert.Equal(("SUSPECT", "SILENT", opened.AddSeconds(38)), meanwhile);
+        Assert.Equal(0, storedMeanwhile);
+        Assert.Equal(meanwhile, suspect);
+        Assert.Equal(1, scene.Scalar(SuspectHosts));
     }
 
     [Fact]
@@ -243,10 +271,10 @@ public abstract class PresenceTests(StoreFixture fixture)
 
         public HttpClient Owner => owner;
 
-        public static async Task<Scene> SetAsync(StoreFixture fixture)
+        public static async Task<Scene> SetAsync(StoreFixture fixture, Action<WriteStep>? faults = null)
         {
             var time = new ManualTimeProvider();
-            var options = await fixture.CreateDatabaseAsync();
+            var options = (await fixture.CreateDatabaseAsync()) with { FaultInjector = faults };
             var hub = await HubHost.StartAsync(fixture, options, time);
             var (hostId, credential) = await hub.ClaimAsync();
             long Scalar(string sql)

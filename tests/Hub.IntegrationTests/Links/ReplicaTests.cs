@@ -29,8 +29,73 @@ public abstract class ReplicaTests(StoreFixture fixture)
         Assert.Equal(("ENDED", "SUSPECT", "REPLICA_LOST"), await StateAsync(hub, hostId));
     }
 
-    private static Task RenewAsync(HubHost hub) =>
-        hub.Store.WriteAsync(Store.SystemTeam, tx => LinkClock.Renew(tx, hub.Service<LinkRegistry>().ReplicaId));
+    [Fact]
+    public async Task Renew_OfAReplicaThatWasTakenForLost_AssertsItsLiveLinksAgain()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
+        var (hostId, credential) = await hub.ClaimAsync();
+        await using var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+        await LoseAsync(hub, time);
+        var lost = await StateAsync(hub, hostId);
+
+        await hub.RenewReplicaAsync();
+
+        Assert.Equal(("ENDED", "SUSPECT", "REPLICA_LOST"), lost);
+        Assert.Equal(("LIVE", "ONLINE", "LINK"), await StateAsync(hub, hostId));
+    }
+
+    [Fact]
+    public async Task Renew_OfAReplicaThatWasTakenForLost_LeavesAHostThatDialledElsewhere()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
+        var (hostId, credential) = await hub.ClaimAsync();
+        await using var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+        await LoseAsync(hub, time);
+        await hub.Store.WriteAsync(HubHost.Team, tx => tx.RaiseEpoch(hostId));
+
+        await hub.RenewReplicaAsync();
+
+        Assert.Equal(("ENDED", "SUSPECT", "REPLICA_LOST"), await StateAsync(hub, hostId));
+    }
+
+    [Fact]
+    public async Task Renew_AfterTheStoreWasAwayForAll_GivesTheOthersTheirTimeFirst()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
+        await hub.Store.WriteAsync(
+            Store.SystemTeam,
+            tx => tx.Execute("insert into replicas (replica_id, started_at, renewed_at) values ('replica-other', 0, @NowMs)", new { tx.NowMs }));
+        Task<bool> KnowsOtherAsync() => hub.Store.ReadAsync(
+            TeamScope.System, reader => reader.QuerySingleAsync<bool>("select exists(select 1 from replicas where replica_id = 'replica-other')"));
+
+        time.SetClock(time.GetUtcNow().AddSeconds(60)); // No timer fires: nobody has renewed.
+        await hub.RenewReplicaAsync();
+        var first = await KnowsOtherAsync();
+        time.SetClock(time.GetUtcNow().AddSeconds(10));
+        await hub.RenewReplicaAsync();
+        var second = await KnowsOtherAsync();
+        time.SetClock(time.GetUtcNow().AddSeconds(5));
+        await hub.RenewReplicaAsync();
+
+        Assert.True(first);
+        Assert.True(second);
+        Assert.False(await KnowsOtherAsync());
+    }
+
+    /// <summary>What another replica does when this one has stood still for too long.</summary>
+    private static async Task LoseAsync(HubHost hub, ManualTimeProvider time)
+    {
+        time.SetClock(time.GetUtcNow().AddSeconds(15));
+        await hub.Store.WriteAsync(Store.SystemTeam, tx => LinkClock.Renew(tx, "replica-other", judgeOthers: true));
+    }
+
+    private static Task<bool> RenewAsync(HubHost hub) =>
+        hub.Store.WriteAsync(Store.SystemTeam, tx => LinkClock.Renew(tx, hub.Service<LinkRegistry>().ReplicaId, judgeOthers: true));
 
     private static Task<(string Link, string Host, string Reason)> StateAsync(HubHost hub, string hostId) =>
         hub.Store.ReadAsync(

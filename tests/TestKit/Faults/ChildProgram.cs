@@ -47,6 +47,8 @@ public sealed class ChildProgram : IAsyncDisposable
         return program;
     }
 
+    public int ProcessId => _process.Id;
+
     public string Errors => string.Join(Environment.NewLine, _errors);
 
     /// <summary>Gives the program a line; false if it is gone.</summary>

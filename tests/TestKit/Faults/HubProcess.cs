@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net.Http.Headers;
 using Hub.Hosting;
 using Hub.Storage;
@@ -17,6 +18,8 @@ public sealed class HubProcess : IAsyncDisposable
     public Uri HttpUrl => new(_environment[HubSettings.HttpUrlKey]);
 
     public Uri GrpcUrl => new(_environment[HubSettings.GrpcUrlKey]);
+
+    public Uri AdminUrl => new(_environment[HubSettings.AdminUrlKey]);
 
     public string Errors => _program?.Errors ?? "";
 
@@ -62,6 +65,10 @@ public sealed class HubProcess : IAsyncDisposable
         BaseAddress = HttpUrl,
         DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", token) },
     };
+
+    /// <summary>As `ulimit -f`, from now on: a write beyond it fails. Null lifts it.</summary>
+    public Task LimitFilesAsync(long? bytes) => SystemTool.RunAsync(
+        "prlimit", $"--pid={_program!.ProcessId}", $"--fsize={bytes?.ToString(CultureInfo.InvariantCulture) ?? "unlimited"}:unlimited");
 
     public Task KillAsync() => _program!.KillAsync();
 
