@@ -2,6 +2,7 @@ using System.Globalization;
 using Hub.Benchmarks;
 using Hub.Benchmarks.Faults;
 using Hub.Benchmarks.Runtime;
+using Hub.Benchmarks.Swarm;
 
 // One benchmark per word; each prints a table. Figures count only against those of the same run.
 return args switch
@@ -9,7 +10,13 @@ return args switch
     ["json"] => JsonBenchmark.Run(),
     ["runtime", .. var options] => await RuntimeBenchmark.RunAsync(RuntimeOptions(new Words(options))),
     ["kill", .. var options] => await KillCommand.RunAsync(KillOptions(new Words(options))),
+    ["storm", .. var options] => await StormCommand.RunAsync(SwarmOptions(new Words(options), links: 2_000)),
+    ["fair", .. var options] => await FairCommand.RunAsync(
+        SwarmOptions(new Words(options), links: 100), TimeSpan.FromSeconds(new Words(options).Number("--seconds", 20.0))),
+    ["soak", .. var options] => await SoakCommand.RunAsync(
+        SwarmOptions(new Words(options), links: 200), new Words(options).Number("--minutes", 30), new Words(options).Number("--load", 0.7)),
     // The processes that a benchmark starts.
+    ["swarm"] => await SwarmProgram.RunAsync(),
     ["server", var kind] => await RuntimeServers.RunAsync(kind),
     ["load", var kind, var figure, var port, var seconds] => await RuntimeLoads.RunAsync(
         kind, figure, int.Parse(port, CultureInfo.InvariantCulture), double.Parse(seconds, CultureInfo.InvariantCulture)),
@@ -26,12 +33,18 @@ static KillOptions KillOptions(Words words) => new(
     words.Text("--store") is { } store ? [store] : ["sqlite", "postgres"],
     words.Number("--seed", Environment.ProcessId));
 
+static SwarmOptions SwarmOptions(Words words, int links) => new(
+    words.Text("--store") ?? "sqlite", words.Number("--links", links), words.Text("--json"));
+
 static int Usage()
 {
     Console.Error.WriteLine("""
         dotnet run -c Release --project tests/Benchmarks -- json
         dotnet run -c Release --project tests/Benchmarks -- runtime [--repeats 5] [--seconds 4] [--only ping-pong,one-way,unary] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- kill [--kills 20] [--nodes 50] [--pace-ms 250] [--store sqlite|postgres] [--seed N]
+        dotnet run -c Release --project tests/Benchmarks -- storm [--links 2000] [--store sqlite|postgres] [--json FILE]
+        dotnet run -c Release --project tests/Benchmarks -- fair [--links 100] [--seconds 20] [--store sqlite|postgres] [--json FILE]
+        dotnet run -c Release --project tests/Benchmarks -- soak [--minutes 30] [--load 0.7] [--links 200] [--store sqlite|postgres] [--json FILE]
         """);
     return 2;
 }

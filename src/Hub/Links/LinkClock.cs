@@ -220,9 +220,10 @@ internal sealed partial class LinkClock(
     {
         var links = registry.Links;
         var spread = TimeSpan.FromSeconds(Math.Min(links.Count / DrainPerSecond, DrainSpreadMax.TotalSeconds));
-        foreach (var link in links)
+        foreach (var (place, link) in links.Index())
         {
-            var delay = spread * random.NextDouble();
+            // A slot for each, and a moment in it: no two are told the same, and no crowd forms by chance.
+            var delay = spread * ((place + random.NextDouble()) / links.Count);
             link.Outbox.Control(new ConnectResponse { Drain = new Drain { ReconnectAfter = Duration.FromTimeSpan(delay) } });
             link.End(GoodbyeReason.Drain, "The Hub is shutting down; dial again.", delay);
         }

@@ -262,7 +262,7 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
         if (_drained is { DialledAt: > 0 } drained)
         {
             tally.Dispersed(new Dispersal(
-                drained.Told.TotalMilliseconds, Milliseconds(drained.At), Milliseconds(drained.DialledAt), Milliseconds(time.GetTimestamp())));
+                drained.Told.TotalMilliseconds, SwarmPlan.Milliseconds(drained.At), SwarmPlan.Milliseconds(drained.DialledAt), SwarmPlan.Now));
             _drained = null;
         }
 
@@ -431,8 +431,6 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
 
         tally.DeafEnded(time.GetElapsedTime(since));
     }
-
-    private double Milliseconds(long timestamp) => timestamp * 1_000.0 / time.TimestampFrequency;
 
     private static Entry Accepted(RunningCommand command) =>
         new() { CommandAccepted = new() { CommandId = command.CommandId, Attempt = command.Attempt } };

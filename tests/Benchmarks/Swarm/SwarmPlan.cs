@@ -7,6 +7,11 @@ internal sealed record SwarmPlan
 {
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
 
+    /// <summary>Milliseconds on the clock that all processes of the machine share.</summary>
+    public static double Now => Milliseconds(TimeProvider.System.GetTimestamp());
+
+    public static double Milliseconds(long timestamp) => timestamp * 1_000.0 / TimeProvider.System.TimestampFrequency;
+
     /// <summary>Where nodes dial; a node that was told to go dials the next one, then the first again.</summary>
     public required Uri[] Hubs { get; init; }
 
@@ -44,11 +49,14 @@ internal sealed record SwarmPlan
 }
 
 /// <summary>
-/// A line of the swarm's output, once a second: totals so far, and the latencies since the line before. All times are read in the swarm's
+/// A line of the swarm's output, four times a second: totals so far, and the latencies since the line before. All times are read in the swarm's
 /// process, from the moment a thing was due, not from when there was time to do it.
 /// </summary>
 internal sealed record SwarmReport
 {
+    /// <summary>When it was made, on <see cref="SwarmPlan.Now"/>.</summary>
+    public double At { get; init; }
+
     public int Links { get; init; }
 
     /// <summary>Links with a Welcome.</summary>
@@ -95,6 +103,6 @@ internal sealed record SwarmReport
 
 /// <summary>
 /// How one link left a Hub that drains: the delay it was told, and when that was, when it dialled again and when it was welcomed. In
-/// milliseconds; the last three on the swarm's clock.
+/// milliseconds; the last three on <see cref="SwarmPlan.Now"/>.
 /// </summary>
 internal sealed record Dispersal(double Told, double DrainedAt, double DialledAt, double WelcomedAt);

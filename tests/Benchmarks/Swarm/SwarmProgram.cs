@@ -6,13 +6,13 @@ using System.Text.Json;
 namespace Hub.Benchmarks.Swarm;
 
 /// <summary>
-/// The swarm as a process: takes its plan from the first line of input, enrols hosts, holds their links, and reports every second. Further
+/// The swarm as a process: takes its plan from the first line of input, enrols hosts, holds their links, and reports what they count. Further
 /// lines change a rate, such as <c>deltas 500</c>; the end of the input ends it.
 /// </summary>
 internal sealed class SwarmProgram : IDisposable
 {
     private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(2);
-    private static readonly TimeSpan ReportEvery = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan ReportEvery = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan EnrolAgainAfter = TimeSpan.FromMilliseconds(500);
 
     /// <summary>Calls under way at once, of enrolment and of commands.</summary>

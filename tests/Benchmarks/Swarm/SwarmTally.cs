@@ -67,6 +67,7 @@ internal sealed class SwarmTally
 
     public SwarmReport Report(int links) => new()
     {
+        At = SwarmPlan.Now,
         Links = links,
         Live = (int)Volatile.Read(ref _live),
         Dials = Volatile.Read(ref _dials),

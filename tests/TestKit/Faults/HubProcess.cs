@@ -2,6 +2,8 @@ using System.Globalization;
 using System.Net.Http.Headers;
 using Hub.Hosting;
 using Hub.Storage;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Hub.TestKit.Faults;
 
@@ -21,22 +23,30 @@ public sealed class HubProcess : IAsyncDisposable
 
     public Uri AdminUrl => new(_environment[HubSettings.AdminUrlKey]);
 
+    public int ProcessId => _program!.ProcessId;
+
     public string Errors => _program?.Errors ?? "";
 
     /// <param name="directory">Its data folder.</param>
     /// <param name="options">Of a database made by a <see cref="StoreFixture"/>; SQLite uses the folder.</param>
-    internal static async Task<HubProcess> StartAsync(string directory, StoreOptions options)
+    internal static Task<HubProcess> StartAsync(string directory, StoreOptions options) =>
+        StartAsync(directory, options.Backend == StoreBackend.Sqlite ? null : options.ConnectionString, new Dictionary<string, string>());
+
+    /// <param name="directory">Its data folder.</param>
+    /// <param name="postgres">Connection string; null for a SQLite file in the folder.</param>
+    /// <param name="settings">Further settings from its environment.</param>
+    public static async Task<HubProcess> StartAsync(string directory, string? postgres, IReadOnlyDictionary<string, string> settings)
     {
         static string Url() => $"http://127.0.0.1:{ChildProgram.FreePort()}";
 
-        var hub = new HubProcess(new Dictionary<string, string>
+        var hub = new HubProcess(new Dictionary<string, string>(settings)
         {
             [HubSettings.HttpUrlKey] = Url(),
             [HubSettings.GrpcUrlKey] = Url(),
             [HubSettings.AdminUrlKey] = Url(),
             [HubSettings.DataDirectoryKey] = directory,
-            [HubSettings.DataBackendKey] = options.Backend == StoreBackend.Sqlite ? "sqlite" : "postgres",
-            [HubSettings.DatabaseUrlKey] = options.ConnectionString,
+            [HubSettings.DataBackendKey] = postgres is null ? "sqlite" : "postgres",
+            [HubSettings.DatabaseUrlKey] = postgres ?? "",
         });
         await hub.StartAsync();
         return hub;
@@ -59,6 +69,17 @@ public sealed class HubProcess : IAsyncDisposable
         return await token.ReadUntilAsync("") ?? throw new InvalidOperationException($"No token: {token.Errors}");
     }
 
+    /// <summary>A further team; the Hub starts with one.</summary>
+    public async Task AddTeamAsync(string team)
+    {
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection(_environment.Select(pair => KeyValuePair.Create(pair.Key, (string?)pair.Value)));
+        await using var store = await Store.OpenAsync(
+            HubSettings.Read(configuration.Build()).Store with { Migrate = false }, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None);
+        await store.WriteAsync(
+            Store.SystemTeam,
+            tx => tx.Execute("insert into teams (team_id, name, created_at) values (@team, @team, @NowMs)", new { team, tx.NowMs }));
+    }
+
     /// <summary>A REST client with a bearer token; it outlives restarts.</summary>
     public HttpClient As(string token) => new()
     {
@@ -68,7 +89,14 @@ public sealed class HubProcess : IAsyncDisposable
 
     /// <summary>As `ulimit -f`, from now on: a write beyond it fails. Null lifts it.</summary>
     public Task LimitFilesAsync(long? bytes) => SystemTool.RunAsync(
-        "prlimit", $"--pid={_program!.ProcessId}", $"--fsize={bytes?.ToString(CultureInfo.InvariantCulture) ?? "unlimited"}:unlimited");
+        "prlimit", $"--pid={ProcessId}", $"--fsize={bytes?.ToString(CultureInfo.InvariantCulture) ?? "unlimited"}:unlimited");
+
+    /// <summary>SIGTERM: it drains its links, and ends in its own time.</summary>
+    public async Task StopAsync()
+    {
+        await SystemTool.RunAsync("kill", "-TERM", ProcessId.ToString(CultureInfo.InvariantCulture));
+        await _program!.WaitForExitAsync();
+    }
 
     public Task KillAsync() => _program!.KillAsync();
 
