@@ -68,7 +68,7 @@ internal sealed class SwarmProgram : IDisposable
         var enrolling = EnrolAsync();
         Task[] pacing =
         [
-            PaceAsync(() => (double)Volatile.Read(ref _nodes).Length / _plan.HeartbeatSeconds, (node, _) => node.Heartbeat()),
+            PaceAsync(() => (double)_nodes.Length / _plan.HeartbeatSeconds, (node, _) => node.Heartbeat()),
             PaceAsync(() => Volatile.Read(ref _deltas) / _plan.EntriesPerBatch, (node, dueAt) => node.PublishTasks(dueAt)),
             PaceAsync(() => _plan.ChatsPerSecond, (node, dueAt) => node.Chat(dueAt)),
             PaceAsync(() => Volatile.Read(ref _commands), CreateCommand),
