@@ -1,4 +1,5 @@
 using Grpc.Core;
+using Hub.Audit;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Errors;
@@ -124,19 +125,30 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
         var detail = note.Length > 0 ? $"{host.Caller.Name}: {note}" : host.Caller.Name;
         var decided = await store.WriteAsync(
             host.TeamId,
-            tx => held.Select(row => CommandMachine.Find(tx, host.HostId, row.CommandId) is { } now && CommandMachine.Decide(tx, now, approve, detail)
-                ? CommandMachine.Find(tx, host.HostId, row.CommandId)!
-                : throw new HubException(ErrorReason.CommandNotAwaitingApproval, "The command does not await approval.")).ToArray(),
+            tx => held.Select(row => Decide(tx, host, row.CommandId, approve, note, detail)).ToArray(),
             context.CancellationToken);
         links.Wake(host.HostId);
         return decided;
+    }
+
+    private static CommandRow Decide(StoreTransaction tx, HostAccess host, string commandId, bool approve, string note, string detail)
+    {
+        if (CommandMachine.Find(tx, host.HostId, commandId) is not { } row || !CommandMachine.Decide(tx, row, approve, detail))
+        {
+            throw NotAwaiting(); // Somebody else was faster, or it expired.
+        }
+
+        AuditLog.Append(
+            tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandDecided, commandId, host.HostId,
+            $"{(approve ? "approved" : "rejected")} {row.Type}: {note}");
+        return CommandMachine.Find(tx, host.HostId, commandId)!;
     }
 
     private async Task RequireApproverAsync(ServerCallContext context, HostAccess host, CommandRow row)
     {
         if (row.StateValue != CommandState.AwaitingApproval)
         {
-            throw new HubException(ErrorReason.CommandNotAwaitingApproval, "The command does not await approval.");
+            throw NotAwaiting();
         }
 
         await access.HostAsync(context, host.HostId, ApprovalPolicies.RoleOf(row.ApproverRole));
@@ -158,6 +170,8 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
     private static string Note(string note) => note.Length <= NoteLengthMax
         ? CleanText.Of(note)
         : throw HubException.InvalidField("note", $"A note has at most {NoteLengthMax} characters.");
+
+    private static HubException NotAwaiting() => new(ErrorReason.CommandNotAwaitingApproval, "The command does not await approval.");
 
     private static HubException NotFound(string commandId) =>
         new(ErrorReason.CommandNotFound, "There is no such command.", ("command_id", commandId));

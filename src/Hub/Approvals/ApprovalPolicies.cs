@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -76,8 +77,16 @@ internal sealed partial class ApprovalPolicies(Store store)
                 var written = row with { UpdatedAt = tx.NowMs };
                 tx.Execute(PutSql, written);
                 var use = tx.QuerySingle<long>("select count(*) from approval_policies where team_id = @TeamId", written);
-                return use <= PoliciesMax ? written.ToPolicy() : throw new HubException(
-                    ErrorReason.ItemsMax, $"A team has at most {PoliciesMax} policies.", ("limit", $"{PoliciesMax}"), ("use", $"{use - 1}"));
+                if (use > PoliciesMax)
+                {
+                    throw new HubException(
+                        ErrorReason.ItemsMax, $"A team has at most {PoliciesMax} policies.", ("limit", $"{PoliciesMax}"), ("use", $"{use - 1}"));
+                }
+
+                AuditLog.Append(
+                    tx, team.TeamId, Actor.Of(team.Caller), AuditAction.ApprovalPolicyStored, written.PolicyId,
+                    detail: $"{written.CommandTypes} by {written.ApproverRole}");
+                return written.ToPolicy();
             },
             cancellation);
     }
@@ -85,7 +94,13 @@ internal sealed partial class ApprovalPolicies(Store store)
     public Task DeleteAsync(TeamAccess team, string policyId, CancellationToken cancellation) =>
         store.WriteAsync(
             team.TeamId,
-            tx => { tx.Execute("delete from approval_policies where team_id = @TeamId and policy_id = @policyId", new { team.TeamId, policyId }); },
+            tx =>
+            {
+                if (tx.Execute("delete from approval_policies where team_id = @TeamId and policy_id = @policyId", new { team.TeamId, policyId }) == 1)
+                {
+                    AuditLog.Append(tx, team.TeamId, Actor.Of(team.Caller), AuditAction.ApprovalPolicyRemoved, policyId);
+                }
+            },
             cancellation);
 
     /// <summary>The strictest of the team's rules for a command type, or null if none holds it.</summary>

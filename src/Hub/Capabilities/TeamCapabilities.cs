@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Google.Protobuf.WellKnownTypes;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -50,6 +51,7 @@ internal sealed partial class TeamCapabilities(Store store, SecretBox box, ILogg
             tx =>
             {
                 tx.Execute(PutSql, new { team.TeamId, name, sealedText, by, tx.NowMs });
+                AuditLog.Append(tx, team.TeamId, Actor.Of(team.Caller), AuditAction.CapabilityEnabled, name);
                 return Show(kind, team.TeamId, new CapabilityRow(name, sealedText, by, tx.NowMs));
             },
             cancellation);
@@ -60,7 +62,13 @@ internal sealed partial class TeamCapabilities(Store store, SecretBox box, ILogg
         _ = CapabilityCatalogue.Find(name) ?? throw NotFound(name);
         return store.WriteAsync(
             team.TeamId,
-            tx => { tx.Execute("delete from team_capabilities where team_id = @TeamId and name = @name", new { team.TeamId, name }); },
+            tx =>
+            {
+                if (tx.Execute("delete from team_capabilities where team_id = @TeamId and name = @name", new { team.TeamId, name }) == 1)
+                {
+                    AuditLog.Append(tx, team.TeamId, Actor.Of(team.Caller), AuditAction.CapabilityDisabled, name);
+                }
+            },
             cancellation);
     }
 

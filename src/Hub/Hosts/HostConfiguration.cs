@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Google.Protobuf.WellKnownTypes;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -133,6 +134,8 @@ internal sealed partial class HostConfiguration(Store store)
                     tx.NowMs,
                 });
                 RequireAtMost(tx, "host_secrets", host.HostId, SecretsMax);
+                AuditLog.Append(
+                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.HostSecretStored, request.Name, host.HostId, $"scope {scope}");
                 return new HostSecret
                 {
                     Name = request.Name,
@@ -151,7 +154,14 @@ internal sealed partial class HostConfiguration(Store store)
         var row = new { hostId = host.HostId, name, scope = ScopeOf(scope) };
         return store.WriteAsync(
             host.TeamId,
-            tx => { tx.Execute("delete from host_secrets where host_id = @hostId and name = @name and scope = @scope", row); },
+            tx =>
+            {
+                if (tx.Execute("delete from host_secrets where host_id = @hostId and name = @name and scope = @scope", row) == 1)
+                {
+                    AuditLog.Append(
+                        tx, host.TeamId, Actor.Of(host.Caller), AuditAction.HostSecretRemoved, name, host.HostId, $"scope {row.scope}");
+                }
+            },
             cancellation);
     }
 
@@ -194,6 +204,8 @@ internal sealed partial class HostConfiguration(Store store)
                     webhook.Active,
                 });
                 RequireAtMost(tx, "host_webhooks", host.HostId, WebhooksMax);
+                AuditLog.Append(
+                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.HostWebhookStored, webhook.Id, host.HostId, webhook.Provider);
             },
             cancellation);
     }
@@ -201,7 +213,13 @@ internal sealed partial class HostConfiguration(Store store)
     public Task DeleteWebhookAsync(HostAccess host, string webhookId, CancellationToken cancellation) =>
         store.WriteAsync(
             host.TeamId,
-            tx => { tx.Execute("delete from host_webhooks where host_id = @HostId and webhook_id = @webhookId", new { host.HostId, webhookId }); },
+            tx =>
+            {
+                if (tx.Execute("delete from host_webhooks where host_id = @HostId and webhook_id = @webhookId", new { host.HostId, webhookId }) == 1)
+                {
+                    AuditLog.Append(tx, host.TeamId, Actor.Of(host.Caller), AuditAction.HostWebhookRemoved, webhookId, host.HostId);
+                }
+            },
             cancellation);
 
     /// <summary>Looked at after the write, which the refusal takes back: a replacement is no addition.</summary>

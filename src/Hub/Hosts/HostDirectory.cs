@@ -1,4 +1,5 @@
 using Google.Protobuf.WellKnownTypes;
+using Hub.Audit;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Identity;
@@ -79,6 +80,8 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
                 {
                     tx.Execute(
                         "update hosts set name = @name, name_set_at = @NowMs where host_id = @HostId", new { name, tx.NowMs, access.HostId });
+                    AuditLog.Append(
+                        tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostRenamed, access.HostId, access.HostId, name);
                     tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
                 }
 

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Google.Protobuf.WellKnownTypes;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -127,6 +128,9 @@ internal sealed partial class HostProperties(Store store)
             DesiredAt = tx.NowMs,
             Error = "",
         };
+        AuditLog.Append(
+            tx, host.TeamId, Actor.Of(host.Caller), AuditAction.HostPropertyChanged, name, host.HostId,
+            json is null ? "taken back" : $"generation {desired.DesiredGeneration}");
         return Write(tx, row, Seen(tx, host.HostId, name) is { } seen ? Observed(desired, seen, tx.NowMs) : desired);
     }
 
