@@ -1,3 +1,4 @@
+using Hub.Storage;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Approvals;
@@ -208,7 +209,7 @@ public abstract class ApprovalTests(StoreFixture fixture)
         return new Scene(hub, options, hostId, hub.As(credential), hub.As(await hub.UserTokenAsync()));
     }
 
-    private sealed record Scene(HubHost Hub, Storage.StoreOptions Options, string HostId, HttpClient Node, HttpClient Owner) : IAsyncDisposable
+    private sealed record Scene(HubHost Hub, StoreOptions Options, string HostId, HttpClient Node, HttpClient Owner) : IAsyncDisposable
     {
         public async Task PolicyAsync(string id, string commandType, string approverRole = "", bool creatorMayDecide = false, string name = "")
         {
