@@ -30,7 +30,7 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
 
     private const string OfHostSql = $"""
         select {CommandRow.Columns} from commands c
-        where c.host_id = @hostId and c.team_id = @teamId and c.state = 'AWAITING_APPROVAL' order by c.created_at, c.command_id limit @limit
+        where c.host_id = @HostId and c.team_id = @TeamId and c.state = 'AWAITING_APPROVAL' order by c.created_at, c.command_id limit @limit
         """;
 
     /// <param name="hostId">Only those of this host; null for the whole team.</param>
