@@ -5,7 +5,7 @@ using Hub.TestKit;
 
 namespace Hub.IntegrationTests;
 
-/// <summary>What a REST call was answered with; every answer is a JSON object, also a refusal.</summary>
+/// <summary>What a REST call was answered with; every answer but the instructions for agents is a JSON object, also a refusal.</summary>
 internal sealed record RestAnswer(int Status, string Text, JsonElement Body, HttpResponseHeaders Headers, Version Version)
 {
     /// <summary>The text a node reads; it expects a string.</summary>
@@ -55,7 +55,9 @@ internal static class RestCalls
     public static async Task<RestAnswer> ToAnswerAsync(HttpResponseMessage response)
     {
         var text = await response.Content.ReadAsStringAsync().Within();
-        using var document = JsonDocument.Parse(text);
-        return new RestAnswer((int)response.StatusCode, text, document.RootElement.Clone(), response.Headers, response.Version);
+        var body = response.Content.Headers.ContentType?.MediaType == "text/markdown"
+            ? JsonSerializer.SerializeToElement(text)
+            : JsonSerializer.Deserialize<JsonElement>(text);
+        return new RestAnswer((int)response.StatusCode, text, body, response.Headers, response.Version);
     }
 }

@@ -43,7 +43,7 @@ public sealed class HubHost : IAsyncDisposable
     internal Store Store => _hub.Services.GetRequiredService<Store>();
 
     /// <param name="options">Of a database made by a <see cref="StoreFixture"/>.</param>
-    /// <param name="settings">Further settings by configuration key, such as Hub:Links:HeartbeatInterval.</param>
+    /// <param name="settings">Further settings by configuration key, such as Hub:Links:HeartbeatInterval or HUB_PUBLIC_URL.</param>
     internal static async Task<HubHost> StartAsync(
         StoreFixture fixture, StoreOptions options, TimeProvider? time = null, params (string Key, string Value)[] settings)
     {
@@ -55,9 +55,13 @@ public sealed class HubHost : IAsyncDisposable
             [HubSettings.AdminUrlKey] = "http://127.0.0.1:0",
             [HubSettings.DataDirectoryKey] = directory,
         };
-        var read = HubSettings.Read(new ConfigurationBuilder().AddInMemoryCollection(configuration).Build()) with { Store = options };
+        var given = settings.Select(setting => KeyValuePair.Create(setting.Key, (string?)setting.Value)).ToArray();
+        var read = HubSettings.Read(new ConfigurationBuilder().AddInMemoryCollection(configuration).AddInMemoryCollection(given).Build()) with
+        {
+            Store = options,
+        };
         var builder = WebApplication.CreateBuilder();
-        builder.Configuration.AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create(setting.Key, (string?)setting.Value)));
+        builder.Configuration.AddInMemoryCollection(given);
         builder.Logging.ClearProviders().AddProvider(fixture.Logs);
         var hub = await HubApplication.BuildAsync(read, builder, time ?? TimeProvider.System, CancellationToken.None).Within();
         await hub.Services.GetRequiredService<Accounts>().EnsureTeamAsync(Team, CancellationToken.None);

@@ -12,7 +12,7 @@ namespace Hub.Commands;
 
 /// <summary>hub.v1.CommandService: people create and follow commands, nodes without a link claim and report them.</summary>
 internal sealed class CommandGrpcService(
-    Access access, Store store, CommandCreation creation, Presence presence, LinkRegistry links, ProgressBoard progress)
+    Access access, Store store, CommandCreation creation, HostDirectory directory, Presence presence, LinkRegistry links, ProgressBoard progress)
     : CommandService.CommandServiceBase
 {
     private const string PendingWord = "pending";
@@ -94,6 +94,19 @@ internal sealed class CommandGrpcService(
         return new() { Command = await ReadAsync(host, request.CommandId, context.CancellationToken) };
     }
 
+    public override async Task<ExplainCommandResponse> ExplainCommand(ExplainCommandRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        var command = await ReadAsync(host, request.CommandId, context.CancellationToken);
+        var response = new ExplainCommandResponse { Why = CommandExplanations.Of(command, command.Timeline[^1].Detail) };
+        if (!CommandStates.IsTerminal(command.State))
+        {
+            response.Host = HostExplanations.Of(await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken));
+        }
+
+        return response;
+    }
+
     public override async Task<CancelCommandResponse> CancelCommand(CancelCommandRequest request, ServerCallContext context)
     {
         var host = await access.HostAsync(context, request.HostId, TeamRole.Member);
@@ -149,7 +162,8 @@ internal sealed class CommandGrpcService(
                         CommandMachine.NodeAccepted(tx, host.HostId, journalId: "", row.CommandId, attempt);
                         break;
                     case "complete":
-                        CommandMachine.NodeFinished(tx, host.HostId, PolledOutcome.OfComplete(row.CommandId, attempt, clean.Result));
+                        var outcome = PolledOutcome.OfComplete(row.CommandId, attempt, clean.Result);
+                        CommandMachine.NodeFinished(tx, host.HostId, outcome, PolledOutcome.RefusalOf(outcome));
                         break;
                     case "fail":
                         CommandMachine.NodeFinished(tx, host.HostId, PolledOutcome.OfFail(row.CommandId, attempt, clean.Error));

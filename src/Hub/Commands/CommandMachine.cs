@@ -33,6 +33,12 @@ internal static class CommandMachine
         where c.host_id = @hostId and c.state in ('OFFERED', 'ACCEPTED', 'RUNNING') order by c.created_at, c.command_id
         """;
 
+    private const string RemovedSql = $"""
+        select {CommandRow.Columns} from commands c
+        where c.host_id = @hostId and c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING')
+        order by c.created_at, c.command_id limit @limit
+        """;
+
     private const string MoveSql = """
         update commands set state = @state, reason = @reason, attempt = @nextAttempt, updated_at = @now, offered_until = @offeredUntil,
             accepted_at = @acceptedAt, finish_by = @finishBy, finished_at = @finishedAt, journal_id = @journalId,
@@ -138,7 +144,9 @@ internal static class CommandMachine
     }
 
     /// <summary>How an attempt ended, as the node says. Too late for a terminal command: kept beside its state.</summary>
-    public static void NodeFinished(StoreTransaction tx, string hostId, CommandOutcome outcome)
+    /// <param name="refusal">Why the node refused it, if it did.</param>
+    public static void NodeFinished(
+        StoreTransaction tx, string hostId, CommandOutcome outcome, CommandReason refusal = CommandReason.NodeRefused)
     {
         if (Find(tx, hostId, outcome.CommandId) is not { } row)
         {
@@ -148,7 +156,7 @@ internal static class CommandMachine
         var (state, reason) = outcome.State switch
         {
             CommandState.Succeeded => (CommandState.Succeeded, CommandReason.Unspecified),
-            CommandState.Rejected => (CommandState.Rejected, CommandReason.NodeRefused),
+            CommandState.Rejected => (CommandState.Rejected, refusal),
             CommandState.Cancelled => (CommandState.Cancelled, CommandReason.CancelRequested),
             CommandState.Interrupted => (CommandState.Interrupted, CommandReason.NodeRestarted),
             _ => (CommandState.Failed, CommandReason.NodeFailed),
@@ -167,6 +175,19 @@ internal static class CommandMachine
 
         var error = Cut(outcome.Error);
         End(tx, row, state, reason, error, result, retry: state is CommandState.Failed or CommandState.Interrupted);
+    }
+
+    /// <summary>The host was deleted: what is open ends, in batches.</summary>
+    /// <returns>How many were ended.</returns>
+    public static int HostRemoved(StoreTransaction tx, string hostId, int limit)
+    {
+        var rows = tx.Query<CommandRow>(RemovedSql, new { hostId, limit });
+        foreach (var row in rows)
+        {
+            Move(tx, row, CommandState.Cancelled, CommandReason.HostRemoved);
+        }
+
+        return rows.Count;
     }
 
     /// <summary>Stores a result that came by itself because it is too large for a link.</summary>

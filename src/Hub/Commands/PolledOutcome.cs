@@ -11,6 +11,9 @@ internal static class PolledOutcome
 {
     private const double FirstErrorStatus = 400;
 
+    /// <summary>What reflectt-node gives as the reason of a skip when it does not know the type.</summary>
+    private const string UnknownType = "unknown_type";
+
     public static CommandOutcome OfComplete(string commandId, int attempt, Value? result)
     {
         var outcome = new CommandOutcome { CommandId = commandId, Attempt = attempt, State = CommandState.Succeeded, Result = result };
@@ -33,6 +36,10 @@ internal static class PolledOutcome
 
         return outcome;
     }
+
+    /// <summary>Why a node that skipped a command did so.</summary>
+    public static CommandReason RefusalOf(CommandOutcome outcome) =>
+        outcome.Error == UnknownType ? CommandReason.UnknownType : CommandReason.NodeRefused;
 
     public static CommandOutcome OfFail(string commandId, int attempt, string error) =>
         new() { CommandId = commandId, Attempt = attempt, State = CommandState.Failed, Error = error };

@@ -132,7 +132,9 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<Accounts>();
         services.AddSingleton<Enrolment>();
         services.AddSingleton<HostDirectory>();
+        services.AddSingleton<HostProperties>();
         services.AddSingleton<CredentialRotation>();
+        services.AddSingleton<PublicAddress>();
         services.AddSingleton<TaskRecords>();
         services.AddSingleton<CommandCreation>();
         services.AddSingleton<ProgressBoard>();
@@ -154,6 +156,8 @@ internal sealed class HubApplication : IAsyncDisposable
         // One instance each: they hold no state of a call.
         services.AddSingleton<HealthGrpcService>();
         services.AddSingleton<HostGrpcService>();
+        services.AddSingleton<HostPropertyGrpcService>();
+        services.AddSingleton<ConnectGrpcService>();
         services.AddSingleton<TaskGrpcService>();
         services.AddSingleton<ChatGrpcService>();
         services.AddSingleton<CommandGrpcService>();
@@ -204,6 +208,8 @@ internal sealed class HubApplication : IAsyncDisposable
         web.UseRouting(); // Named here, or it would run first of all and before preflights are answered.
         web.MapGrpcService<HealthGrpcService>();
         web.MapGrpcService<HostGrpcService>();
+        web.MapGrpcService<HostPropertyGrpcService>();
+        web.MapGrpcService<ConnectGrpcService>();
         web.MapGrpcService<TaskGrpcService>();
         web.MapGrpcService<ChatGrpcService>();
         web.MapGrpcService<CommandGrpcService>();

@@ -29,6 +29,7 @@ internal sealed record HubSettings
     public const string ReflectionKey = "HUB_REFLECTION";
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
+    public const string PublicUrlKey = "HUB_PUBLIC_URL";
 
     private const string SigningKeyFile = "signing-key.pem";
     private const string DatabaseFile = "hub.db";
@@ -64,6 +65,9 @@ internal sealed record HubSettings
     /// <summary>PEM of the key that signs user tokens, where replicas share one; else a file in the data folder.</summary>
     public string? SigningKeyPem { get; init; }
 
+    /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
+    public Uri? PublicUrl { get; init; }
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -84,6 +88,7 @@ internal sealed record HubSettings
         (ReflectionKey, "on for loopback", "on or off: gRPC reflection"),
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
+        (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
     ];
 
     /// <exception cref="SettingsException">One or more settings are wrong; all are reported together.</exception>
@@ -127,6 +132,7 @@ internal sealed record HubSettings
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         return faults.Count > 0
             ? throw new SettingsException(faults)
             : new HubSettings
@@ -142,6 +148,7 @@ internal sealed record HubSettings
                 Reflection = reflection,
                 CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
+                PublicUrl = publicUrl,
             };
     }
 
@@ -157,6 +164,23 @@ internal sealed record HubSettings
 
         faults.Add($"{key}: '{text}' is no address to listen on; write {scheme}://<ip>:<port>, such as {DefaultOf(key)}.");
         return new Uri(DefaultOf(key));
+    }
+
+    private static Uri? PublicAddressOf(string text, List<string> faults)
+    {
+        if (text.Length == 0)
+        {
+            return null;
+        }
+
+        if (Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is "http" or "https"
+            && url is { Query: "", Fragment: "", UserInfo: "" })
+        {
+            return url;
+        }
+
+        faults.Add($"{PublicUrlKey}: '{text}' is no address; write https://<name>, without a query.");
+        return null;
     }
 
     private static List<IPAddress> Proxies(string text, List<string> faults)

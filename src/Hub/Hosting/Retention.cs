@@ -7,6 +7,8 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan TombstonesKept = TimeSpan.FromDays(30);
+
+    /// <summary>Events, and with them the commands of deleted hosts that they tell of.</summary>
     private static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
 
     /// <summary>Events kept per team, whatever their age.</summary>
@@ -61,7 +63,13 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
                         where e.seq <= c.event_seq - @max limit @limit)
                     """,
                     new { max = EventsPerTeamMax, limit = BatchMax });
-                return Math.Max(tombstones, Math.Max(events, surplus)) == BatchMax;
+                var orphans = tx.Execute(
+                    """
+                    delete from commands where command_id in (
+                        select command_id from commands where host_id in (select host_id from hosts where deleted_at <= @before) limit @limit)
+                    """,
+                    new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
+                return Math.Max(Math.Max(tombstones, orphans), Math.Max(events, surplus)) == BatchMax;
             },
             cancellation))
         {

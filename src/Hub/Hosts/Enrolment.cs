@@ -10,7 +10,12 @@ namespace Hub.Hosts;
 internal sealed record NodeDescription(string Name, string HostType, IReadOnlyList<string> Capabilities);
 
 /// <summary>A host and the credential its node uses from now on.</summary>
-internal sealed record EnrolledHost(string TeamId, string HostId, string Credential);
+internal sealed record EnrolledHost(string TeamId, string HostId, string Credential)
+{
+    private const string ShownOnce = "shown_once";
+
+    public IssuedCredential ToCredential() => new() { Token = Credential, RevealPolicy = ShownOnce };
+}
 
 /// <summary>
 /// Registers hosts (architecture.md D10). Claims are repeatable, because real nodes claim at every start and whenever a call fails: the same
@@ -19,6 +24,7 @@ internal sealed record EnrolledHost(string TeamId, string HostId, string Credent
 internal sealed class Enrolment(Store store, TimeProvider time)
 {
     public const int NameLengthMax = 200;
+    public const int TypeLengthMax = 100;
     public const int CapabilitiesMax = 100;
     public const int CapabilityLengthMax = 100;
 
@@ -31,8 +37,8 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     private const int RepeatsMax = 10_000;
 
     private const string ClaimSql = """
-        select team_id, host_id, secret_hash, expires_at, revoked_at from join_tokens where secret_hash = @hash
-        union all select team_id, host_id, secret_hash, expires_at, revoked_at from credentials where secret_hash = @hash
+        select team_id, host_id, secret_hash, expires_at, claimed_at, revoked_at from join_tokens where secret_hash = @hash
+        union all select team_id, host_id, secret_hash, expires_at, created_at as claimed_at, revoked_at from credentials where secret_hash = @hash
         """;
 
     private const string NameDefault = "unnamed-host";
@@ -77,6 +83,31 @@ internal sealed class Enrolment(Store store, TimeProvider time)
             _repeats.TryRemove(KeyValuePair.Create(hash, repeat)); // A refusal is not an answer worth repeating.
             throw;
         }
+    }
+
+    /// <summary>What a token that can be claimed leads to: its host, if it has one, and until when it can be claimed, if that ends.</summary>
+    /// <exception cref="HubException">JOIN_TOKEN_INVALID, INVALID_FIELD.</exception>
+    public async Task<(string? HostId, long? ExpiresAt)> InspectAsync(string presented, CancellationToken cancellation)
+    {
+        if (presented.Length is 0 or > Secret.LengthMax)
+        {
+            throw HubException.InvalidField("token", "Send the join token in token.");
+        }
+
+        var found = await store.ReadAsync(
+            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<ClaimRow>(ClaimSql, new { hash = Secret.Hash(presented) }), cancellation);
+        if (found is { RevokedAt: null } && IsOver(found))
+        {
+            throw new HubException(
+                ErrorReason.JoinTokenInvalid, "This join token has expired without being claimed. Make a new one: POST /api/hosts/register-token.");
+        }
+
+        // A credential that was replaced ends even though it was claimed.
+        var live = Live(found);
+        var isCredential = presented.StartsWith(Secret.HostCredentialPrefix, StringComparison.Ordinal);
+        return isCredential && live.ExpiresAt <= time.NowMs()
+            ? throw Refused()
+            : (live.HostId, isCredential || live.ClaimedAt is null ? live.ExpiresAt : null);
     }
 
     /// <summary>Registers a new host for an API key; the same idempotency key leads to the same host.</summary>
@@ -133,6 +164,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         {
             // Read again inside the transaction: the token may have been bound or revoked meanwhile.
             var hostId = Live(tx.QuerySingleOrDefault<ClaimRow>(ClaimSql, new { hash })).HostId;
+            tx.Execute("update join_tokens set claimed_at = @NowMs where secret_hash = @hash and claimed_at is null", new { tx.NowMs, hash });
             if (hostId is null)
             {
                 hostId = Register(tx, teamId, node, null);
@@ -159,7 +191,10 @@ internal sealed class Enrolment(Store store, TimeProvider time)
 
     /// <summary>A join token that may be claimed, or a credential that its holder may exchange.</summary>
     private ClaimRow Live(ClaimRow? found) =>
-        found is null || found.RevokedAt is not null || (found.HostId is null && found.ExpiresAt <= time.NowMs()) ? throw Refused() : found;
+        found is null || found.RevokedAt is not null || IsOver(found) ? throw Refused() : found;
+
+    /// <summary>Never claimed in its time; once it was, it leads back to its host for good.</summary>
+    private bool IsOver(ClaimRow found) => found.ClaimedAt is null && found.ExpiresAt <= time.NowMs();
 
     private string Register(StoreTransaction tx, string teamId, NodeDescription node, string? enrolmentKey)
     {
@@ -206,16 +241,21 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         {
             tx.AppendEvent(teamId, EnumText<WatchKind>.Of(WatchKind.Host), hostId, hostId, 0);
         }
+
+        if (node.Capabilities.Count > 0)
+        {
+            HostProperties.Observe(tx, hostId, HostProperties.Capabilities, HostProperties.ListOf(node.Capabilities));
+        }
     }
 
     private static object Merged(StoreTransaction tx, string hostId, NodeDescription node)
     {
         var stored = tx.QuerySingle<DescriptionRow>(
-            "select name, host_type, capabilities from hosts where host_id = @hostId", new { hostId });
+            "select name, host_type, capabilities, name_set_at from hosts where host_id = @hostId", new { hostId });
         return new
         {
             hostId,
-            name = node.Name.Length == 0 ? stored.Name : node.Name,
+            name = node.Name.Length == 0 || stored.NameSetAt is not null ? stored.Name : node.Name,
             hostType = node.HostType.Length == 0 ? stored.HostType : node.HostType,
             capabilities = node.Capabilities.Count == 0 ? stored.Capabilities : TextList.Write(node.Capabilities),
         };
@@ -260,6 +300,11 @@ internal sealed class Enrolment(Store store, TimeProvider time)
             throw HubException.InvalidField("name", $"A name has at most {NameLengthMax} characters.");
         }
 
+        if (node.HostType.Length > TypeLengthMax)
+        {
+            throw HubException.InvalidField("host_type", $"A kind of node has at most {TypeLengthMax} characters.");
+        }
+
         if (node.Capabilities.Count > CapabilitiesMax || node.Capabilities.Any(capability => capability.Length > CapabilityLengthMax))
         {
             throw HubException.InvalidField(
@@ -279,8 +324,15 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         public string? HostId { get; init; }
         public required string SecretHash { get; init; }
         public long? ExpiresAt { get; init; }
+        public long? ClaimedAt { get; init; }
         public long? RevokedAt { get; init; }
     }
 
-    private sealed record DescriptionRow(string Name, string HostType, string Capabilities);
+    private sealed record DescriptionRow
+    {
+        public required string Name { get; init; }
+        public required string HostType { get; init; }
+        public required string Capabilities { get; init; }
+        public long? NameSetAt { get; init; }
+    }
 }

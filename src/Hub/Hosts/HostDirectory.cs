@@ -1,3 +1,5 @@
+using Google.Protobuf.WellKnownTypes;
+using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Identity;
 using Hub.Links;
@@ -6,34 +8,113 @@ using Host = Hub.Contracts.V1.Host;
 
 namespace Hub.Hosts;
 
-/// <summary>Shows hosts, and ends them: revoke, release, delete.</summary>
+/// <summary>Shows hosts, renames and labels them, and ends them: revoke, release, delete.</summary>
 internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry links, TimeProvider time)
 {
+    /// <summary>Changes of the team that one page of a host's activity looks through; most of them are of other hosts.</summary>
+    private const int ActivityScanMax = 20_000;
+
+    /// <summary>Commands ended in one job when their host is deleted.</summary>
+    private const int RemovedBatchMax = 500;
+
     private const string PageSql = HostRow.SelectSql + """
 
         and h.team_id = @teamId and (h.name, h.host_id) > (@name, @id) order by h.name, h.host_id limit @limit
         """;
+
+    private const string HasDrift =
+        $"exists (select 1 from host_properties p where p.host_id = h.host_id and {HostProperties.DriftCondition})";
+
+    private const string DriftSql =
+        $"select {PropertyRow.Columns} from host_properties p where p.team_id = @teamId and {HostProperties.DriftCondition}";
+
+    private const string ActivitySql = """
+        select seq, kind, entity_id, version, at from events
+        where team_id = @teamId and seq < @before and seq >= @floor and host_id = @hostId order by seq desc limit @limit
+        """;
+
+    private const string RangeSql = "select min(seq) as first, max(seq) as last from events where team_id = @teamId";
 
     private const string OneSql = HostRow.SelectSql + "\nand h.team_id = @teamId and h.host_id = @hostId";
 
     private const string EndLinkSql = "update links set state = @state, ended_at = @now where host_id = @hostId";
 
     public async Task<(IReadOnlyList<Host> Hosts, string NextPageToken)> ListAsync(
-        string teamId, int pageSize, string pageToken, CancellationToken cancellation)
+        string teamId, bool? converged, int pageSize, string pageToken, CancellationToken cancellation)
     {
         var size = PageToken.Size(pageSize);
         var (name, id) = PageToken.Read(pageToken, "");
-        var rows = await store.ReadAsync(
-            TeamScope.Of(teamId), reader => reader.QueryAsync<HostRow>(PageSql, new { teamId, name, id, limit = size + 1 }), cancellation);
-        var next = rows.Count > size ? PageToken.Of(rows[size - 1].Name, rows[size - 1].HostId) : "";
-        return ([.. rows.Take(size).Select(row => presence.Overlay(row).ToHost())], next);
+        var sql = converged switch
+        {
+            null => PageSql,
+            true => PageSql.Replace("order by", $"and not {HasDrift} order by", StringComparison.Ordinal),
+            false => PageSql.Replace("order by", $"and {HasDrift} order by", StringComparison.Ordinal),
+        };
+        return await store.ReadAsync(
+            TeamScope.Of(teamId),
+            async reader =>
+            {
+                var rows = await reader.QueryAsync<HostRow>(sql, new { teamId, name, id, limit = size + 1 });
+                var next = rows.Count > size ? PageToken.Of(rows[size - 1].Name, rows[size - 1].HostId) : "";
+                return (await ShowAsync(reader, teamId, [.. rows.Take(size)]), next);
+            },
+            cancellation);
     }
 
     public async Task<Host> GetAsync(string teamId, string hostId, CancellationToken cancellation) =>
         await store.ReadAsync(
-            TeamScope.Of(teamId), reader => reader.QuerySingleOrDefaultAsync<HostRow>(OneSql, new { teamId, hostId }), cancellation) is { } row
-            ? presence.Overlay(row).ToHost()
-            : throw Access.HostNotFound(hostId);
+            TeamScope.Of(teamId),
+            async reader => await reader.QuerySingleOrDefaultAsync<HostRow>(OneSql, new { teamId, hostId }) is { } row
+                ? (await ShowAsync(reader, teamId, [row]))[0]
+                : throw Access.HostNotFound(hostId),
+            cancellation);
+
+    /// <summary>Renames a host and sets its labels; what is null stays.</summary>
+    public Task UpdateAsync(HostAccess access, string? name, Struct? labels, CancellationToken cancellation) =>
+        store.WriteAsync(
+            access.TeamId,
+            tx =>
+            {
+                if (name is not null)
+                {
+                    tx.Execute(
+                        "update hosts set name = @name, name_set_at = @NowMs where host_id = @HostId", new { name, tx.NowMs, access.HostId });
+                    tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
+                }
+
+                if (labels is not null)
+                {
+                    HostProperties.Desire(
+                        tx, access, HostProperties.Labels, labels.Fields.Count == 0 ? null : StoredJson.Write(Value.ForStruct(labels)));
+                }
+            },
+            cancellation);
+
+    /// <summary>
+    /// What changed on a host, the latest first. The record of changes is ordered by team, so a page looks through a bounded part of it and
+    /// may find less than it holds.
+    /// </summary>
+    public async Task<(IReadOnlyList<HostActivity> Activities, string NextPageToken)> ActivityAsync(
+        HostAccess access, int pageSize, string pageToken, CancellationToken cancellation)
+    {
+        var size = PageToken.Size(pageSize);
+        var (before, _) = PageToken.Read(pageToken, long.MaxValue);
+        return await store.ReadAsync(
+            TeamScope.Of(access.TeamId),
+            async reader =>
+            {
+                var range = await reader.QuerySingleAsync<SeqRange>(RangeSql, new { teamId = access.TeamId });
+                var start = Math.Min(before, (range.Last ?? 0) + 1);
+                var floor = Math.Max(start - ActivityScanMax, range.First ?? start);
+                var rows = await reader.QueryAsync<ActivityRow>(
+                    ActivitySql, new { teamId = access.TeamId, hostId = access.HostId, before = start, floor, limit = size });
+                var next = rows.Count == size ? rows[^1].Seq : floor;
+                return (
+                    (IReadOnlyList<HostActivity>)[.. rows.Select(row => row.ToActivity())],
+                    next > range.First ? PageToken.Of(next, "") : "");
+            },
+            cancellation);
+    }
 
     /// <summary>Ends every credential and join token of the host, fences its link, and makes the one join token that leads back.</summary>
     public async Task<IssuedJoinToken> RevokeAsync(HostAccess access, CancellationToken cancellation)
@@ -81,7 +162,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             {
                 var deleted = new { hostId = access.HostId, now = tx.NowMs };
                 foreach (var table in (ReadOnlySpan<string>)
-                    ["join_tokens", "tasks", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "commands"])
+                    ["join_tokens", "tasks", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties"])
                 {
                     tx.Execute($"delete from {table} where host_id = @hostId", deleted);
                 }
@@ -94,6 +175,32 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             },
             cancellation);
         links.End(access.HostId, GoodbyeReason.Deleted, "The host was deleted.");
+
+        // After the fence: from here on neither the node nor anybody else moves them. They stay for as long as watchers may read of them.
+        while (await store.WriteAsync(
+            access.TeamId, tx => CommandMachine.HostRemoved(tx, access.HostId, RemovedBatchMax), cancellation) == RemovedBatchMax)
+        {
+            cancellation.ThrowIfCancellationRequested();
+        }
+    }
+
+    /// <summary>Hosts with what is not as people want it.</summary>
+    private async Task<IReadOnlyList<Host>> ShowAsync(StoreReader reader, string teamId, IReadOnlyList<HostRow> rows)
+    {
+        var hosts = rows.Select(row => presence.Overlay(row).ToHost()).ToArray();
+        var drifting = hosts.Where(host => !host.Converged).ToDictionary(host => host.Id, StringComparer.Ordinal);
+        if (drifting.Count > 0)
+        {
+            var properties = await reader.QueryAsync<PropertyRow>(
+                $"{DriftSql} and {reader.Dialect.In("p.host_id", "ids")} order by p.host_id, p.name",
+                new { teamId, ids = reader.Dialect.InValue(drifting.Keys) });
+            foreach (var property in properties)
+            {
+                drifting[property.HostId].Drift.Add(property.ToProperty());
+            }
+        }
+
+        return hosts;
     }
 
     /// <summary>Whatever the host's link still sends is refused, on any replica.</summary>
@@ -101,5 +208,16 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
     {
         tx.RaiseEpoch(hostId);
         tx.Execute(EndLinkSql, new { hostId, now = tx.NowMs, state = LinkState.Ended });
+    }
+
+    private sealed record SeqRange
+    {
+        public long? First { get; init; }
+        public long? Last { get; init; }
+    }
+
+    private sealed record ActivityRow(long Seq, string Kind, string EntityId, long Version, long At)
+    {
+        public HostActivity ToActivity() => new() { Kind = Kind, EntityId = EntityId, Version = Version, At = EpochMs.ToTimestamp(At) };
     }
 }

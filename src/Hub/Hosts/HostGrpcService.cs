@@ -4,6 +4,7 @@ using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
 using Hub.Storage;
+using Hub.Text;
 
 namespace Hub.Hosts;
 
@@ -12,24 +13,14 @@ internal sealed class HostGrpcService(
     Access access, Enrolment enrolment, HostDirectory directory, CredentialRotation rotation, Presence presence, TimeProvider time)
     : HostService.HostServiceBase
 {
-    private const string ShownOnce = "shown_once";
     private const int HeartbeatItemsMax = 500;
 
     public override async Task<CreateJoinTokenResponse> CreateJoinToken(CreateJoinTokenRequest request, ServerCallContext context)
     {
-        string teamId;
-        Principal caller;
-        if (request.HostId.Length > 0)
-        {
-            (teamId, _, caller) = await access.HostAsync(context, request.HostId, TeamRole.Member);
-        }
-        else
-        {
-            (teamId, caller) = await access.TeamAsync(context, request.TeamId, TeamRole.Member);
-        }
-
+        var (teamId, caller) = await access.TeamOrHostAsync(context, request.TeamId, request.HostId, TeamRole.Member);
         var hostId = request.HostId.Length > 0 ? request.HostId : null;
-        return new() { RegisterToken = Show(await enrolment.IssueJoinTokenAsync(teamId, hostId, caller.Name, context.CancellationToken)) };
+        var token = await enrolment.IssueJoinTokenAsync(teamId, hostId, caller.Name, context.CancellationToken);
+        return new() { RegisterToken = token.ToJoinToken() };
     }
 
     public override async Task<ClaimHostResponse> ClaimHost(ClaimHostRequest request, ServerCallContext context)
@@ -38,7 +29,7 @@ internal sealed class HostGrpcService(
         var enrolled = await enrolment.ClaimAsync(request.JoinToken, node, context.CancellationToken);
         await presence.HeardByRestAsync(enrolled.TeamId, enrolled.HostId, isHeartbeat: false, heartbeat: null);
         var host = await directory.GetAsync(enrolled.TeamId, enrolled.HostId, context.CancellationToken);
-        return new() { Host = host, Credential = Show(enrolled) };
+        return new() { Host = host, Credential = enrolled.ToCredential() };
     }
 
     public override async Task<EnrollHostResponse> EnrollHost(EnrollHostRequest request, ServerCallContext context)
@@ -47,13 +38,14 @@ internal sealed class HostGrpcService(
         var node = new NodeDescription(request.Name, request.HostType, request.Capabilities);
         var enrolled = await enrolment.EnrollAsync(team.TeamId, node, request.IdempotencyKey, context.CancellationToken);
         var host = await directory.GetAsync(enrolled.TeamId, enrolled.HostId, context.CancellationToken);
-        return new() { Host = host, Credential = Show(enrolled) };
+        return new() { Host = host, Credential = enrolled.ToCredential() };
     }
 
     public override async Task<ListHostsResponse> ListHosts(ListHostsRequest request, ServerCallContext context)
     {
         var team = await access.TeamAsync(context, request.TeamId, TeamRole.Viewer);
-        var (hosts, next) = await directory.ListAsync(team.TeamId, request.PageSize, request.PageToken, context.CancellationToken);
+        var (hosts, next) = await directory.ListAsync(
+            team.TeamId, request.HasConverged ? request.Converged : null, request.PageSize, request.PageToken, context.CancellationToken);
         return new() { Hosts = { hosts }, NextPageToken = next };
     }
 
@@ -61,6 +53,55 @@ internal sealed class HostGrpcService(
     {
         var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
         return new() { Host = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken) };
+    }
+
+    public override async Task<UpdateHostResponse> UpdateHost(UpdateHostRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Member);
+        var clean = CleanText.Of(request);
+        if (clean.HasName && clean.Name.Length is 0 or > Enrolment.NameLengthMax)
+        {
+            throw HubException.InvalidField("name", $"A name has 1 to {Enrolment.NameLengthMax} characters.");
+        }
+
+        if (clean.Labels is not null)
+        {
+            HostProperties.RequireLabels(clean.Labels);
+        }
+
+        await directory.UpdateAsync(host, clean.HasName ? clean.Name : null, clean.Labels, context.CancellationToken);
+        return new() { Host = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken) };
+    }
+
+    public override async Task<GetHostPresenceResponse> GetHostPresence(GetHostPresenceRequest request, ServerCallContext context)
+    {
+        var own = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        var host = await directory.GetAsync(own.TeamId, own.HostId, context.CancellationToken);
+        return new()
+        {
+            HostId = host.Id,
+            Status = host.Status,
+            State = host.State,
+            StateReason = host.StateReason,
+            StateSince = host.StateSince,
+            LastSeenAt = host.LastSeenAt,
+            LastHeartbeatAt = host.LastHeartbeatAt,
+            Agents = { host.Agents },
+        };
+    }
+
+    public override async Task<ListHostActivityResponse> ListHostActivity(ListHostActivityRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        var (activities, next) = await directory.ActivityAsync(host, request.PageSize, request.PageToken, context.CancellationToken);
+        return new() { Activities = { activities }, NextPageToken = next };
+    }
+
+    public override async Task<ExplainHostResponse> ExplainHost(ExplainHostRequest request, ServerCallContext context)
+    {
+        var own = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        var host = await directory.GetAsync(own.TeamId, own.HostId, context.CancellationToken);
+        return new() { Why = HostExplanations.Of(host), Notes = { HostExplanations.Notes(host) } };
     }
 
     public override async Task<HeartbeatResponse> Heartbeat(HeartbeatRequest request, ServerCallContext context)
@@ -97,7 +138,7 @@ internal sealed class HostGrpcService(
         return new()
         {
             Host = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken),
-            RegisterToken = Show(token),
+            RegisterToken = token.ToJoinToken(),
         };
     }
 
@@ -154,8 +195,4 @@ internal sealed class HostGrpcService(
     }
 
     private static Value ListOf(IEnumerable<Struct> items) => Value.ForList([.. items.Select(Value.ForStruct)]);
-
-    private static JoinToken Show(IssuedJoinToken token) => new() { JoinToken_ = token.Token, ExpiresAt = EpochMs.ToTimestamp(token.ExpiresAt) };
-
-    private static IssuedCredential Show(EnrolledHost enrolled) => new() { Token = enrolled.Credential, RevealPolicy = ShownOnce };
 }

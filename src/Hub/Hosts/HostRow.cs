@@ -9,10 +9,12 @@ namespace Hub.Hosts;
 internal sealed record HostRow
 {
     /// <summary>Selects hosts that exist; callers add their own conditions on h and l.</summary>
-    public const string SelectSql = """
+    public const string SelectSql = $"""
         select h.host_id, h.team_id, h.name, h.host_type, h.capabilities, h.labels, h.node_version, h.platform, h.state, h.state_reason,
             h.state_since, h.last_seen_at, h.last_heartbeat_at, h.heartbeat, h.node_status, h.cloned_since, h.created_at,
-            l.state as link_state, l.link_id, l.epoch, l.connected_at, l.instance_id, l.command_types
+            l.state as link_state, l.link_id, l.epoch, l.connected_at, l.instance_id, l.command_types,
+            (select p.desired from host_properties p where p.host_id = h.host_id and p.name = 'labels') as labels_set,
+            (select count(*) from host_properties p where p.host_id = h.host_id and {HostProperties.DriftCondition}) as drift_count
         from hosts h join links l on l.host_id = h.host_id
         where h.deleted_at is null
         """;
@@ -41,6 +43,12 @@ internal sealed record HostRow
     public required string InstanceId { get; init; }
     public required string CommandTypes { get; init; }
 
+    /// <summary>Labels that people gave it.</summary>
+    public string? LabelsSet { get; init; }
+
+    /// <summary>Properties that are not as people want them.</summary>
+    public long DriftCount { get; init; }
+
     public Host ToHost()
     {
         var state = EnumText<HostState>.Parse(State);
@@ -61,12 +69,16 @@ internal sealed record HostRow
             CreatedAt = EpochMs.ToTimestamp(CreatedAt),
             ClonedIdentity = ClonedSince is not null,
             NodeStatus = StoredJson.ReadStruct(NodeStatus),
+            Converged = DriftCount == 0,
         };
         host.Capabilities.AddRange(TextList.Read(Capabilities));
         host.CommandTypes.AddRange(TextList.Read(CommandTypes));
-        foreach (var (key, value) in StoredJson.ReadStruct(Labels)?.Fields ?? [])
+        foreach (var given in (ReadOnlySpan<string?>)[Labels, LabelsSet])
         {
-            host.Labels[key] = value.StringValue;
+            foreach (var (key, value) in StoredJson.ReadStruct(given)?.Fields ?? [])
+            {
+                host.Labels[key] = value.StringValue;
+            }
         }
 
         if (StoredJson.ReadStruct(Heartbeat) is { } heartbeat)

@@ -1,10 +1,14 @@
+using Hub.Contracts.V1;
 using Hub.Identity;
 using Hub.Storage;
 
 namespace Hub.Hosts;
 
 /// <summary>A join token as shown once.</summary>
-internal sealed record IssuedJoinToken(string Token, long ExpiresAt);
+internal sealed record IssuedJoinToken(string Token, long ExpiresAt)
+{
+    public JoinToken ToJoinToken() => new() { JoinToken_ = Token, ExpiresAt = EpochMs.ToTimestamp(ExpiresAt) };
+}
 
 /// <summary>Makes join tokens.</summary>
 internal static class JoinTokens

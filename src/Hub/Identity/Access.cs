@@ -61,6 +61,12 @@ internal sealed class Access(Authenticator authenticator, Store store)
     public async Task<TeamAccess> TeamAsync(ServerCallContext context, string teamId, TeamRole role) =>
         Team(await CallerAsync(context), teamId, role);
 
+    /// <summary>As for the host where one is named, else as for the team.</summary>
+    public async Task<TeamAccess> TeamOrHostAsync(ServerCallContext context, string teamId, string hostId, TeamRole role) =>
+        hostId.Length > 0 && await HostAsync(context, hostId, role) is var host
+            ? new TeamAccess(host.TeamId, host.Caller)
+            : await TeamAsync(context, teamId, role);
+
     public static TeamAccess Team(Principal caller, string teamId, TeamRole role)
     {
         if (teamId.Length == 0)

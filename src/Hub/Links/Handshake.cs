@@ -23,7 +23,6 @@ internal sealed class Handshake(
     private const uint ProtocolVersion = 1;
     private const int IdLengthMax = 64;
     private const int TextLengthMax = 100;
-    private const int LabelsMax = 32;
     private const int CommandTypesMax = 200;
     private const int RunningMax = 1_000;
 
@@ -195,6 +194,8 @@ internal sealed class Handshake(
         tx.Execute(
             DescribeSql, new { hostId = node.HostId, nodeVersion = hello.NodeVersion, platform = hello.Platform, labels = StoredJson.Write(labels) });
         tx.AppendEvent(node.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), node.HostId, node.HostId, 0);
+        HostProperties.Observe(tx, node.HostId, HostProperties.Labels, Value.ForStruct(labels));
+        HostProperties.Observe(tx, node.HostId, HostProperties.NodeVersion, Value.ForString(hello.NodeVersion));
     }
 
     private Task FlagCloneAsync(Principal.Node node, CancellationToken cancellation) =>
@@ -225,8 +226,9 @@ internal sealed class Handshake(
         Require(hello.NodeVersion.Length <= TextLengthMax, "node_version", $"has at most {TextLengthMax} characters");
         Require(hello.Platform.Length <= TextLengthMax, "platform", $"has at most {TextLengthMax} characters");
         Require(
-            hello.Labels.Count <= LabelsMax && hello.Labels.All(label => label.Key.Length <= TextLengthMax && label.Value.Length <= TextLengthMax),
-            "labels", $"has at most {LabelsMax} labels of {TextLengthMax} characters each");
+            hello.Labels.Count <= HostProperties.LabelsMax
+                && hello.Labels.All(label => label.Key.Length <= HostProperties.LabelLengthMax && label.Value.Length <= HostProperties.LabelLengthMax),
+            "labels", $"has at most {HostProperties.LabelsMax} labels of {HostProperties.LabelLengthMax} characters each");
         Require(
             hello.CommandTypes.Count <= CommandTypesMax && hello.CommandTypes.All(type => type.Length <= CommandCreation.TypeLengthMax),
             "command_types", $"has at most {CommandTypesMax} types of {CommandCreation.TypeLengthMax} characters each");

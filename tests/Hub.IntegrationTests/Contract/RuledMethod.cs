@@ -11,8 +11,16 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
     private static readonly ServiceDescriptor[] Services =
     [
         HealthService.Descriptor, HostService.Descriptor, TaskService.Descriptor, ChatService.Descriptor, CommandService.Descriptor,
-        WatchService.Descriptor,
+        WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor,
     ];
+
+    /// <summary>What asks for no credential, or for one in its body.</summary>
+    private static readonly HashSet<string> WithoutBearer =
+    [
+        "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey",
+    ];
+
+    public bool AsksForBearer => !WithoutBearer.Contains(Method.Name);
 
     /// <summary>Everything that can be reached by REST.</summary>
     public static IReadOnlyList<RuledMethod> All { get; } =

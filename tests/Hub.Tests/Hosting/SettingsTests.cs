@@ -34,6 +34,7 @@ public sealed class SettingsTests
             (HubSettings.DurabilityKey, "some"),
             (HubSettings.ReflectionKey, "maybe"),
             (HubSettings.SigningKeyKey, "no PEM"),
+            (HubSettings.PublicUrlKey, "hub.example.com"),
         ];
 
         var faults = Assert.Throws<SettingsException>(() => Read(wrong)).Faults;

@@ -1,0 +1,38 @@
+using Hub.Contracts.V1;
+using Hub.Hosts;
+using Host = Hub.Contracts.V1.Host;
+
+namespace Hub.Tests.Hosts;
+
+public sealed class HostExplanationsTests
+{
+    [Fact]
+    public void EveryStateAndEveryReason_HasARow()
+    {
+        var states = Enum.GetValues<HostState>().Where(state => state != HostState.Unspecified).Except(HostExplanations.Known.Select(pair => pair.State));
+        var reasons = Enum.GetValues<HostStateReason>().Except(HostExplanations.Known.Select(pair => pair.Reason));
+
+        Assert.Empty(states);
+        Assert.Empty(reasons);
+    }
+
+    [Fact]
+    public void EveryRow_HasASentenceAndANextStep()
+    {
+        foreach (var (state, reason) in HostExplanations.Known)
+        {
+            var why = HostExplanations.Of(new Host { State = state, StateReason = reason });
+
+            Assert.All([why.Sentence, why.NextStep], text => Assert.Matches(@"^[A-Z].+\.$", text));
+        }
+    }
+
+    [Fact]
+    public void PairWithoutARow_IsExplainedByItsState()
+    {
+        var why = HostExplanations.Of(new Host { State = HostState.Online, StateReason = HostStateReason.Drain });
+
+        Assert.Equal(("ONLINE", "DRAIN"), (why.State, why.Reason));
+        Assert.NotEmpty(why.Sentence);
+    }
+}
