@@ -19,7 +19,7 @@ internal sealed class CanvasQueries(TimeProvider time)
     private readonly Dictionary<string, List<Waiting>> _hosts = new(StringComparer.Ordinal);
 
     /// <summary>Adds a query; a repeat of the key answers with the first one while it waits.</summary>
-    /// <exception cref="HubException">CANVAS_QUERIES_MAX.</exception>
+    /// <exception cref="HubException">ITEMS_MAX.</exception>
     public CanvasQuery Add(string hostId, CanvasQuery query, string? idempotencyKey)
     {
         lock (_gate)
@@ -33,7 +33,7 @@ internal sealed class CanvasQueries(TimeProvider time)
             if (waiting.Count >= PerHostMax)
             {
                 throw new HubException(
-                    ErrorReason.CanvasQueriesMax, $"{PerHostMax} queries wait for this host; try again when it has answered some.",
+                    ErrorReason.ItemsMax, $"{PerHostMax} queries wait for this host; try again when it has answered some.",
                     ("limit", $"{PerHostMax}"));
             }
 

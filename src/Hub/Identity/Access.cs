@@ -26,6 +26,14 @@ internal sealed class Access(Authenticator authenticator, Store store)
     public Task<Principal> CallerAsync(ServerCallContext context) =>
         authenticator.AuthenticateAsync(context.RequestHeaders.GetValue("authorization"), context.CancellationToken);
 
+    /// <summary>A person, whatever the team.</summary>
+    public async Task<Principal.User> UserAsync(ServerCallContext context) => await CallerAsync(context) switch
+    {
+        Principal.User user => user,
+        Principal.Node => throw new HubException(ErrorReason.UserNotFound, "A host is no user; its own record is GET /api/hosts/{host_id}."),
+        _ => throw new HubException(ErrorReason.PrincipalNotAllowed, "This is for people: sign in and send the access token."),
+    };
+
     /// <summary>A member of the host's team with at least <paramref name="role"/>, or the host's own node where it may.</summary>
     public async Task<HostAccess> HostAsync(ServerCallContext context, string hostId, TeamRole role, bool node = false)
     {

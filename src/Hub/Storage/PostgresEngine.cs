@@ -9,6 +9,9 @@ internal sealed class PostgresEngine : StoreEngine
 {
     public const string Role = "hub_app";
 
+    /// <summary>The comment of a table whose rows the Hub's role may add and read, never change or remove.</summary>
+    private const string AppendOnly = "append only";
+
     // Any number of our own; advisory locks are per database.
     private const long MigrationLock = 0x687562_0001;
 
@@ -168,11 +171,13 @@ internal sealed class PostgresEngine : StoreEngine
             begin
               execute format('grant usage on schema %I to {Role}', current_schema());
               for missing in
-                select c.oid::regclass as name from pg_class c
+                select c.oid::regclass as name, needed from pg_class c
+                cross join lateral (select case when obj_description(c.oid, 'pg_class') = '{AppendOnly}'
+                    then array['select', 'insert'] else array['select', 'insert', 'update', 'delete'] end as needed) rights
                 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
-                  and not (select bool_and(has_table_privilege('{Role}', c.oid, needed)) from unnest(array['select', 'insert', 'update', 'delete']) needed)
+                  and not (select bool_and(has_table_privilege('{Role}', c.oid, one)) from unnest(needed) one)
               loop
-                execute format('grant select, insert, update, delete on %s to {Role}', missing.name);
+                execute format('grant %s on %s to {Role}', array_to_string(missing.needed, ', '), missing.name);
               end loop;
               for missing in
                 select c.oid::regclass as name from pg_class c

@@ -80,6 +80,59 @@ public sealed class RowSecurityTests(PostgresStoreFixture fixture) : IClassFixtu
     }
 
     [Fact]
+    public async Task EveryTeamTable_ReadWithoutWhereAndForeignInsert_StayWithinTheTeam()
+    {
+        var options = await fixture.CreateDatabaseAsync();
+        await using var store = await fixture.OpenAsync(options);
+        using var connection = fixture.Connect(options);
+        var tables = connection.Query<string>(
+            """
+            select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'team_id' and not a.attisdropped
+            where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') order by c.relname
+            """).AsList();
+        Assert.Contains("audit_log", tables);
+
+        // A row of two teams in every table: unnamed columns get a value of their type, foreign keys are not what is shown here.
+        connection.Execute("set session_replication_role = replica");
+        foreach (var (table, team) in tables.SelectMany(table => new[] { (table, "team-a"), (table, "team-b") }))
+        {
+            connection.Execute(InsertSql(connection, table, team));
+        }
+
+        var faults = new List<string>();
+        foreach (var table in tables)
+        {
+            var seen = await store.ReadAsync(
+                TeamScope.Of("team-a"), reader => reader.QueryAsync<string>($"select distinct team_id from {table}")).Within();
+            if (!seen.SequenceEqual(["team-a"]))
+            {
+                faults.Add($"{table}: a read of team-a saw {string.Join(", ", seen)}");
+            }
+
+            var insert = InsertSql(connection, table, "team-b", "foreign");
+            var refusal = await Record.ExceptionAsync(() => store.WriteAsync("team-a", tx => { tx.Execute(insert); }).Within());
+            if (refusal is not PostgresException { SqlState: PostgresErrorCodes.InsufficientPrivilege })
+            {
+                faults.Add($"{table}: an insert of another team's row gave {refusal?.Message ?? "success"}");
+            }
+        }
+
+        Assert.Empty(faults);
+    }
+
+    [Theory]
+    [InlineData("update audit_log set detail = 'changed'")]
+    [InlineData("delete from audit_log")]
+    public async Task AuditLog_UpdateOrDelete_IsRefused(string statement)
+    {
+        await using var store = await fixture.OpenAsync(await fixture.CreateDatabaseAsync());
+
+        var refusal = await Assert.ThrowsAsync<PostgresException>(() => store.WriteAsync("team-a", tx => { tx.Execute(statement); }).Within());
+
+        Assert.Equal(PostgresErrorCodes.InsufficientPrivilege, refusal.SqlState);
+    }
+
+    [Fact]
     public async Task Open_OwnerIsNoSuperuser_SystemSeesAllAndTeamsTheirOwn()
     {
         var options = await fixture.CreateTestDatabaseAsync();
@@ -97,6 +150,25 @@ public sealed class RowSecurityTests(PostgresStoreFixture fixture) : IClassFixtu
 
         Assert.Equal(["a"], await SeenAsync(store, TeamScope.Of("team-a")));
         Assert.Equal(["a", "b", "c"], await SeenAsync(store, TeamScope.System));
+    }
+
+    /// <summary>A row of a table with a value of its type in every column that must have one.</summary>
+    private static string InsertSql(System.Data.Common.DbConnection connection, string table, string team, string? tag = null)
+    {
+        var columns = connection.Query<(string Name, string Type)>(
+            """
+            select column_name, data_type from information_schema.columns
+            where table_schema = 'public' and table_name = @table and (is_nullable = 'NO' or column_name = 'team_id') order by ordinal_position
+            """,
+            new { table }).AsList();
+        var values = columns.Select(column => column switch
+        {
+            { Name: "team_id" } => $"'{team}'",
+            { Type: "bigint" or "integer" } => "1",
+            { Type: "bytea" } => "''::bytea",
+            _ => $"'{tag ?? team}'",
+        });
+        return $"insert into {table} ({string.Join(", ", columns.Select(column => column.Name))}) values ({string.Join(", ", values)})";
     }
 
     private static Task<IReadOnlyList<string>> SeenAsync(Store store, TeamScope scope) =>
