@@ -9,11 +9,10 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan TombstonesKept = TimeSpan.FromDays(30);
 
-    /// <summary>Events, and with them the commands of deleted hosts that they tell of.</summary>
-
     /// <summary>Run events and trust events: whatever repeats one later than this stores it anew.</summary>
     private static readonly TimeSpan LogsKept = TimeSpan.FromDays(30);
 
+    /// <summary>Events, and with them the commands of deleted hosts that they tell of.</summary>
     private static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
 
     /// <summary>Events kept per team, whatever their age.</summary>

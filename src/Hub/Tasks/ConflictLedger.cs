@@ -26,7 +26,7 @@ internal sealed class ConflictLedger(Store store, RecordStore records)
     private const string OneSql = $"select {Columns} from sync_conflicts where host_id = @hostId and team_id = @teamId and conflict_id = @conflictId";
 
     private const string StoredVersionSql =
-        "select version from records where host_id = @hostId and collection = @collection and record_id = @recordId";
+        "select version from records where host_id = @hostId and collection = @Collection and record_id = @RecordId";
 
     public async Task<(IReadOnlyList<SyncConflict> Conflicts, string NextPageToken)> ListAsync(
         HostAccess host, bool withResolved, int pageSize, string pageToken, CancellationToken cancellation)
