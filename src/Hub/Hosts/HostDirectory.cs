@@ -165,7 +165,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             {
                 var deleted = new { hostId = access.HostId, now = tx.NowMs };
                 foreach (var table in (ReadOnlySpan<string>)
-                    ["join_tokens", "tasks", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties", "host_secrets", "host_webhooks"])
+                    ["join_tokens", "records", "usage_ledger", "run_decisions", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties", "host_secrets", "host_webhooks"])
                 {
                     tx.Execute($"delete from {table} where host_id = @hostId", deleted);
                 }

@@ -11,8 +11,9 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
     private static readonly ServiceDescriptor[] Services =
     [
         HealthService.Descriptor, HostService.Descriptor, TaskService.Descriptor, ChatService.Descriptor, CommandService.Descriptor,
-        WatchService.Descriptor, HostPropertyService.Descriptor, HostConfigService.Descriptor,
-        ConnectService.Descriptor, CapabilityService.Descriptor, TelemetryService.Descriptor, ApprovalService.Descriptor,
+        WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor, CanvasService.Descriptor,
+        InsightService.Descriptor, RunService.Descriptor, UsageService.Descriptor, ContextService.Descriptor,
+        HostConfigService.Descriptor, CapabilityService.Descriptor, TelemetryService.Descriptor, ApprovalService.Descriptor,
         WriteBackService.Descriptor,
     ];
 
