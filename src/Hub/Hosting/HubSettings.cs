@@ -41,6 +41,7 @@ internal sealed record HubSettings
     public const string TeamRequestsPerMinuteKey = "HUB_TEAM_REQUESTS_PER_MINUTE";
     public const string HostCommandsPerMinuteKey = "HUB_HOST_COMMANDS_PER_MINUTE";
     public const string TeamCommandsPerMinuteKey = "HUB_TEAM_COMMANDS_PER_MINUTE";
+    public const string SecretsKeyKey = "HUB_SECRETS_KEY";
 
     /// <summary>Beyond any use, and far from overflow.</summary>
     private const long RateMax = 1_000_000_000_000;
@@ -84,6 +85,9 @@ internal sealed record HubSettings
 
     public RateSettings Rates { get; init; } = new();
 
+    /// <summary>Key that seals what the Hub has to read back; without it such things cannot be stored.</summary>
+    public byte[]? SecretsKey { get; init; }
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -104,6 +108,7 @@ internal sealed record HubSettings
         (ReflectionKey, "on for loopback", "on or off: gRPC reflection"),
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
+        (SecretsKeyKey, "", "base64 of 32 random bytes that encrypt what has to be read back, such as capabilities"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
         (HostRecordsPerSecondKey, "5000", "records a node may send on its link; beyond it the link is read more slowly; 0 for no limit, as below"),
         (HostBytesPerSecondKey, "8388608", "bytes a node may send on its link, the same way"),
@@ -157,6 +162,7 @@ internal sealed record HubSettings
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        var secretsKey = SecretsKeyOf(Text(SecretsKeyKey), faults);
         var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         long Rate(string key) => RateOf(key, Text(key), faults);
         var rates = new RateSettings
@@ -188,6 +194,7 @@ internal sealed record HubSettings
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
                 Rates = rates,
+                SecretsKey = secretsKey,
             };
     }
 
@@ -203,6 +210,23 @@ internal sealed record HubSettings
 
         faults.Add($"{key}: '{text}' is no address to listen on; write {scheme}://<ip>:<port>, such as {DefaultOf(key)}.");
         return new Uri(DefaultOf(key));
+    }
+
+    private static byte[]? SecretsKeyOf(string text, List<string> faults)
+    {
+        if (text.Length == 0)
+        {
+            return null;
+        }
+
+        var key = new byte[Identity.SecretBox.KeyBytes + 1];
+        if (Convert.TryFromBase64String(text, key, out var length) && length == Identity.SecretBox.KeyBytes)
+        {
+            return key[..length];
+        }
+
+        faults.Add($"{SecretsKeyKey}: this is not base64 of {Identity.SecretBox.KeyBytes} bytes; make one with: openssl rand -base64 {Identity.SecretBox.KeyBytes}");
+        return null;
     }
 
     private static Uri? PublicAddressOf(string text, List<string> faults)

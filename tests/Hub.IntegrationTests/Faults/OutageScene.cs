@@ -132,7 +132,7 @@ internal sealed class OutageScene : IAsyncDisposable
     public void AssertAcknowledgedIsStored()
     {
         using var connection = _fixture.Connect(_options);
-        Assert.Empty(_ackedTasks.Except(Dapper.SqlMapper.Query<string>(connection, "select task_id from tasks")));
+        Assert.Empty(_ackedTasks.Except(Dapper.SqlMapper.Query<string>(connection, "select record_id from records")));
         Assert.Empty(_ackedCommands.Except(Dapper.SqlMapper.Query<string>(connection, "select command_id from commands")));
     }
 

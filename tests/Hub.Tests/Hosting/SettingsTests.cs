@@ -37,6 +37,7 @@ public sealed class SettingsTests
             (HubSettings.PublicUrlKey, "hub.example.com"),
             (HubSettings.HostRecordsPerSecondKey, "-1"),
             (HubSettings.TeamCommandsPerMinuteKey, "many"),
+            (HubSettings.SecretsKeyKey, "c2hvcnQ="),
         ];
 
         var faults = Assert.Throws<SettingsException>(() => Read(wrong)).Faults;
