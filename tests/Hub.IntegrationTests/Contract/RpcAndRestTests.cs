@@ -78,6 +78,90 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         new("UpdateTask", Caller.Owner,
             stage => new UpdateTaskRequest { HostId = stage.HostId, TaskId = "t1", Status = "done", Assignee = "" },
             stage => new UpdateTaskRequest { HostId = stage.HostId, TaskId = "t1", Title = new string('x', 2_001) }),
+        new("ListTaskComments", Caller.Owner,
+            stage => new ListTaskCommentsRequest { HostId = stage.HostId, TaskId = "t1" },
+            stage => new ListTaskCommentsRequest { HostId = stage.HostId, TaskId = "t1", PageToken = "not a token" }),
+        new("CreateTaskComment", Caller.Owner,
+            stage => new CreateTaskCommentRequest { HostId = stage.HostId, TaskId = "t1", Content = "c", Author = "a" },
+            stage => new CreateTaskCommentRequest { HostId = stage.HostId, TaskId = "none", Content = "c" }),
+        new("ListConflicts", Caller.Owner,
+            stage => new ListConflictsRequest { HostId = stage.HostId, IncludeResolved = true }, _ => new ListConflictsRequest { HostId = "none" }),
+        new("ResolveConflict", Caller.Owner,
+            stage => new ResolveConflictRequest { HostId = stage.HostId, ConflictId = stage.ConflictId, Keep = ConflictSide.Cloud },
+            stage => new ResolveConflictRequest { HostId = stage.HostId, ConflictId = "none" }),
+        new("SyncReflections", Caller.Node,
+            stage => new SyncReflectionsRequest { HostId = stage.HostId, Reflections = { new Reflection { Id = "r2", Confidence = 7.5 }, new Reflection() } },
+            _ => new SyncReflectionsRequest { HostId = "none" }),
+        new("ListReflections", Caller.Owner,
+            stage => new ListReflectionsRequest { HostId = stage.HostId, Severity = "high" },
+            stage => new ListReflectionsRequest { HostId = stage.HostId, PageSize = -1 }),
+        new("GetReflection", Caller.Owner,
+            stage => new GetReflectionRequest { HostId = stage.HostId, ReflectionId = "r1" },
+            stage => new GetReflectionRequest { HostId = stage.HostId, ReflectionId = "none" }),
+        new("SyncInsights", Caller.Node,
+            stage => new SyncInsightsRequest { HostId = stage.HostId, Insights = { new Insight { Id = "i2", Score = 9.25 } } },
+            _ => new SyncInsightsRequest { HostId = "none" }),
+        new("ListInsights", Caller.Owner,
+            stage => new ListInsightsRequest { HostId = stage.HostId, Status = "candidate" },
+            stage => new ListInsightsRequest { HostId = stage.HostId, PageToken = "not a token" }),
+        new("GetInsight", Caller.Owner,
+            stage => new GetInsightRequest { HostId = stage.HostId, InsightId = "i1" },
+            stage => new GetInsightRequest { HostId = stage.HostId, InsightId = "none" }),
+        new("SyncRuns", Caller.Node,
+            stage => new SyncRunsRequest { HostId = stage.HostId, Runs = { new AgentRun { Id = "run2", CostUsd = 0.25 } } },
+            _ => new SyncRunsRequest { HostId = "none" }),
+        new("ListRuns", Caller.Owner,
+            stage => new ListRunsRequest { HostId = stage.HostId, AgentId = "main" }, stage => new ListRunsRequest { HostId = stage.HostId, PageSize = -1 }),
+        new("GetRun", Caller.Owner,
+            stage => new GetRunRequest { HostId = stage.HostId, RunId = "run1" }, stage => new GetRunRequest { HostId = stage.HostId, RunId = "none" }),
+        new("PushRunEvents", Caller.Node,
+            stage => new PushRunEventsRequest { HostId = stage.HostId, RunId = "run1", Events = { new RunEvent { Id = "e2", Type = "completed" } } },
+            _ => new PushRunEventsRequest { HostId = "none", RunId = "run1" }),
+        new("ListRunEvents", Caller.Owner,
+            stage => new ListRunEventsRequest { HostId = stage.HostId, RunId = "run1" }, _ => new ListRunEventsRequest { HostId = "none", RunId = "run1" }),
+        new("SyncTrustEvents", Caller.Node,
+            stage => new SyncTrustEventsRequest { HostId = stage.HostId, Events = { new TrustEvent { Id = "trust1", Severity = "critical" } } },
+            _ => new SyncTrustEventsRequest { HostId = "none" }),
+        new("ListTrustEvents", Caller.Owner,
+            stage => new ListTrustEventsRequest { HostId = stage.HostId, Severity = "critical" }, _ => new ListTrustEventsRequest { HostId = "none" }),
+        new("SyncRunApprovals", Caller.Node,
+            stage => new SyncRunApprovalsRequest { HostId = stage.HostId, Items = { new RunApproval { EventId = "ask2", Urgency = "normal" } } },
+            _ => new SyncRunApprovalsRequest { HostId = "none" }),
+        new("ListRunApprovals", Caller.Owner,
+            stage => new ListRunApprovalsRequest { HostId = stage.HostId, Urgency = "blocking" }, _ => new ListRunApprovalsRequest { HostId = "none" }),
+        new("ListDecisions", Caller.Node, stage => new ListDecisionsRequest { HostId = stage.HostId }, _ => new ListDecisionsRequest { HostId = "none" }),
+        new("CreateDecision", Caller.Owner,
+            stage => new CreateDecisionRequest { HostId = stage.HostId, EventId = "ask1", Decision = "approve" },
+            stage => new CreateDecisionRequest { HostId = stage.HostId, EventId = "ask1", Decision = "maybe" }),
+        new("AckDecisions", Caller.Node,
+            stage => new AckDecisionsRequest { HostId = stage.HostId, EventIds = { "ask1" } }, _ => new AckDecisionsRequest { HostId = "none" }),
+        new("SyncUsage", Caller.Node,
+            stage => new SyncUsageRequest { HostId = stage.HostId, Summary = new UsageTotals { Period = "total", TotalCostUsd = 0.25 } },
+            _ => new SyncUsageRequest { HostId = "none" }),
+        new("GetUsage", Caller.Owner, stage => new GetUsageRequest { HostId = stage.HostId }, _ => new GetUsageRequest { HostId = "none" }),
+        new("ListUsageLedger", Caller.Owner,
+            stage => new ListUsageLedgerRequest { HostId = stage.HostId }, stage => new ListUsageLedgerRequest { HostId = stage.HostId, PageToken = "not a token" }),
+        new("SyncContext", Caller.Node,
+            stage => new SyncContextRequest { HostId = stage.HostId, Agent = "other", Layers = { ["team_shared"] = new ContextLayer { UsedTokens = 3 } } },
+            _ => new SyncContextRequest { HostId = "none" }),
+        new("ListContexts", Caller.Owner, stage => new ListContextsRequest { HostId = stage.HostId }, _ => new ListContextsRequest { HostId = "none" }),
+        new("GetContext", Caller.Owner,
+            stage => new GetContextRequest { HostId = stage.HostId, Agent = "main" }, stage => new GetContextRequest { HostId = stage.HostId, Agent = "none" }),
+        new("PushCanvas", Caller.Node,
+            stage => new PushCanvasRequest { HostId = stage.HostId, State = new CanvasState { PushedAt = 7 } }, _ => new PushCanvasRequest { HostId = "none" }),
+        new("GetCanvas", Caller.Owner, stage => new GetCanvasRequest { HostId = stage.HostId }, _ => new GetCanvasRequest { HostId = "none" }),
+        new("ClearCanvas", Caller.Node, stage => new ClearCanvasRequest { HostId = stage.HostId }, _ => new ClearCanvasRequest { HostId = "none" }),
+        new("ShowCanvasCard", Caller.Node,
+            stage => new ShowCanvasCardRequest { HostId = stage.HostId, Card = new Struct() }, _ => new ShowCanvasCardRequest { HostId = "none" }),
+        new("CreateCanvasQuery", Caller.Owner,
+            stage => new CreateCanvasQueryRequest { HostId = stage.HostId, Query = "how far?", SessionId = "s" },
+            stage => new CreateCanvasQueryRequest { HostId = stage.HostId }),
+        new("ListPendingCanvasQueries", Caller.Owner,
+            stage => new ListPendingCanvasQueriesRequest { HostId = stage.HostId }, _ => new ListPendingCanvasQueriesRequest { HostId = "none" }),
+        new("AckCanvasQueries", Caller.Node,
+            stage => new AckCanvasQueriesRequest { HostId = stage.HostId, QueryIds = { "q" } }, _ => new AckCanvasQueriesRequest { HostId = "none" }),
+        new("CallPerson", Caller.Node,
+            stage => new CallPersonRequest { HostId = stage.HostId, AgentId = "main", TaskTitle = "T" }, _ => new CallPersonRequest { HostId = "none" }),
         new("SyncChat", Caller.Node,
             stage => new SyncChatRequest { HostId = stage.HostId, Messages = { new ChatMessage { Id = "m2", Content = "c", Timestamp = 5 } } },
             _ => new SyncChatRequest { HostId = "none" }),
@@ -276,7 +360,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     [GeneratedRegex("(hcred|hjoin|hwatch)_[A-Za-z0-9_-]{40,}")]
     private static partial Regex Secrets();
 
-    [GeneratedRegex("\"(host|cmd|msg|key|cred)-[0-9a-f-]{36}\"")]
+    [GeneratedRegex("\"(host|cmd|msg|key|cred|comment|query)-[0-9a-f-]{36}\"")]
     private static partial Regex Ids();
 
     private sealed record Row(string Rpc, Caller Caller, Func<Stage, IMessage> Request, Func<Stage, IMessage>? Refused, bool SucceedsOnALink = false);
@@ -314,6 +398,8 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
 
         private static int _count;
 
+        public string ConflictId => $"conflict-{TeamId}";
+
         public static async Task<Stage> SetAsync(HubHost hub)
         {
             var teamId = $"team-{Interlocked.Increment(ref _count):D6}";
@@ -330,6 +416,19 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
             using var node = hub.As(claimed.String("credential.token"));
             await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", """{"tasks":[{"id":"t1","title":"T","status":"doing","assignee":"a"}]}""");
             await node.WriteAsync($"/api/hosts/{hostId}/chat/sync", """{"messages":[{"id":"m1","from":"f","content":"c","timestamp":7,"channel":"ops"}]}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/reflections/sync", """{"reflections":[{"id":"r1","severity":"high","updated_at":7}]}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/insights/sync", """{"insights":[{"id":"i1","status":"candidate","updated_at":7}]}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/runs/sync", """{"runs":[{"id":"run1","agentId":"main","updatedAt":7}]}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/runs/run1/stream", """{"events":[{"id":"e1","type":"run_created","createdAt":7}]}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/run-approvals", """{"items":[{"eventId":"ask1","urgency":"blocking"}]}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/context/sync", """{"agent":"main","computed_at":7}""");
+            await node.WriteAsync($"/api/hosts/{hostId}/usage/sync", """{"byAgent":[{"agent":"main","total_cost_usd":0.5}]}""");
+            await hub.Store.WriteAsync(teamId, tx => tx.Execute(
+                """
+                insert into sync_conflicts (conflict_id, team_id, host_id, collection, record_id, base_version, stored_version, incoming_version, created_at)
+                values (@conflictId, @teamId, @hostId, 'tasks', 't1', 1, 2, 3, 4)
+                """,
+                new { conflictId = $"conflict-{teamId}", teamId, hostId }));
             await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "to the node" });
             var command = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", idempotency_key = CommandKey });
             var approval = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", requires_approval = true });
