@@ -12,6 +12,9 @@ namespace Hub.IntegrationTests.Faults;
 /// </summary>
 internal sealed class OutageScene : IAsyncDisposable
 {
+    /// <summary>For what takes a few tries.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+
     private readonly StoreFixture _fixture;
     private readonly StoreOptions _options;
     private readonly HttpClient _owner;
@@ -87,27 +90,24 @@ internal sealed class OutageScene : IAsyncDisposable
         while (TimeProvider.System.GetElapsedTime(began) < atLeast);
     }
 
-    /// <summary>Gives work until the Hub meets the fault: small commits may still fit, and read pages be remembered.</summary>
-    public async Task<RestAnswer> UntilNotReadyAsync()
+    /// <summary>
+    /// Gives work until the Hub meets the fault: small commits may still fit, read pages be remembered, and a busy machine answer late first.
+    /// </summary>
+    public async Task<RestAnswer> UntilNotReadyAsync(string fault)
     {
-        while (true)
+        RestAnswer? ready = null;
+        await UntilAsync(async () =>
         {
             await SendTaskAsync();
             await CommandAsync();
-            if (await Admin.ReadAsync("/ready") is { Status: not 200 } ready)
-            {
-                return ready;
-            }
-        }
+            ready = await Admin.ReadAsync("/ready");
+            return ready.Status != 200 && ready["parts"][0].GetProperty("fault").GetString() == fault;
+        });
+        return ready!;
     }
 
     /// <summary>Each connection may have to fail once.</summary>
-    public async Task UntilTakenAsync()
-    {
-        while (!await SendTaskAsync() || (await CommandAsync()).Status != 201)
-        {
-        }
-    }
+    public Task UntilTakenAsync() => UntilAsync(async () => await SendTaskAsync() && (await CommandAsync()).Status == 201);
 
     /// <summary>A credential that cannot be looked up is not an invalid one.</summary>
     private async Task AssertNobodyIsRefusedAsync()
@@ -119,13 +119,19 @@ internal sealed class OutageScene : IAsyncDisposable
     }
 
     /// <summary>Writes and asks until the Hub says that it is ready; the Writer's back-off paces it.</summary>
-    public async Task UntilReadyAsync()
+    public Task UntilReadyAsync() => UntilAsync(async () =>
     {
-        do
+        await Hub.RenewReplicaAsync();
+        return (await Admin.ReadAsync("/ready")).Status == 200;
+    });
+
+    private async Task UntilAsync(Func<Task<bool>> isSo)
+    {
+        var began = TimeProvider.System.GetTimestamp();
+        while (!await isSo())
         {
-            await Hub.RenewReplicaAsync();
+            Assert.True(TimeProvider.System.GetElapsedTime(began) < Patience, $"The store stays as it is: {Hub.Store.Condition.Outage}");
         }
-        while ((await Admin.ReadAsync("/ready")).Status != 200);
     }
 
     /// <summary>The oracle: reads beside the Hub.</summary>

@@ -67,7 +67,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
         await using var scene = await OutageScene.SetAsync(fixture, options);
 
         await SetReadOnlyAsync(options, "on");
-        await scene.UntilNotReadyAsync(); // The server tells its sessions in its own time.
+        await scene.UntilNotReadyAsync("READ_ONLY"); // The server tells its sessions in its own time.
         var ready = await scene.AssertOutAsync("READ_ONLY", readsFail: false);
         await SetReadOnlyAsync(options, "off");
         await scene.UntilReadyAsync();
@@ -95,13 +95,14 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
 
         await using var scene = await OutageScene.SetAsync(fixture, options with { ConnectionString = server.ConnectionString("small") });
         disk.Fill();
-        var ready = await scene.UntilNotReadyAsync(); // What still fits into a table's last page is stored, and may be acknowledged.
+        var ready = await scene.UntilNotReadyAsync("DISK_FULL"); // What still fits into a table's last page is stored, and may be acknowledged.
         disk.Free();
         await scene.UntilReadyAsync();
+        await scene.UntilTakenAsync();
 
         await scene.AssertWorksAsync();
         scene.AssertAcknowledgedIsStored();
-        Assert.Equal("DISK_FULL", ready["parts"][0].GetProperty("fault").GetString());
+        Assert.Contains("free some space there", ready["parts"][0].GetProperty("reason").GetString(), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -85,7 +85,7 @@ public sealed class SqliteOutageTests(SqliteStoreFixture fixture) : IClassFixtur
 
         Damage(options.SqlitePath);
         await scene.Hub.SweepPresenceAsync();
-        var ready = await scene.UntilNotReadyAsync();
+        var ready = await scene.UntilNotReadyAsync("CORRUPT");
         await scene.AssertOutAsync("CORRUPT");
 
         Assert.Contains("is damaged: stop the Hub, restore a backup", Reason(ready), StringComparison.Ordinal);

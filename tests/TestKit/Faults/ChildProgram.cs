@@ -14,6 +14,13 @@ public sealed class ChildProgram : IAsyncDisposable
 {
     private const int ErrorLinesMax = 40;
 
+    // Ports to choose from, and how far apart processes begin.
+    private const int FirstPort = 15_000;
+    private const int Ports = 15_000;
+    private const int PortsPerProcess = 97;
+
+    private static int _ports;
+
     private readonly Process _process;
     private readonly Channel<string> _output = Channel.CreateBounded<string>(10_000);
     private readonly ConcurrentQueue<string> _errors = new();
@@ -110,12 +117,25 @@ public sealed class ChildProgram : IAsyncDisposable
         _process.Dispose();
     }
 
-    /// <summary>A loopback port nobody listens on at the moment.</summary>
+    /// <summary>
+    /// A loopback port nobody listens on at the moment. Below those that systems give to connections, so that none takes it meanwhile.
+    /// </summary>
     public static int FreePort()
     {
-        using var probe = new TcpListener(IPAddress.Loopback, 0);
-        probe.Start();
-        return ((IPEndPoint)probe.LocalEndpoint).Port;
+        while (true)
+        {
+            var port = FirstPort + ((Environment.ProcessId * PortsPerProcess) + Interlocked.Increment(ref _ports)) % Ports;
+            try
+            {
+                using var probe = new TcpListener(IPAddress.Loopback, port);
+                probe.Start();
+                return port;
+            }
+            catch (SocketException)
+            {
+                // Taken; the next one.
+            }
+        }
     }
 
     private void Read(string? line)
