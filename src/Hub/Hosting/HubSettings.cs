@@ -30,6 +30,7 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string SecretsKeyKey = "HUB_SECRETS_KEY";
 
     private const string SigningKeyFile = "signing-key.pem";
     private const string DatabaseFile = "hub.db";
@@ -68,6 +69,9 @@ internal sealed record HubSettings
     /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
     public Uri? PublicUrl { get; init; }
 
+    /// <summary>Key that seals what the Hub has to read back; without it such things cannot be stored.</summary>
+    public byte[]? SecretsKey { get; init; }
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -88,6 +92,7 @@ internal sealed record HubSettings
         (ReflectionKey, "on for loopback", "on or off: gRPC reflection"),
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
+        (SecretsKeyKey, "", "base64 of 32 random bytes that encrypt what has to be read back, such as capabilities"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
     ];
 
@@ -132,6 +137,7 @@ internal sealed record HubSettings
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        var secretsKey = SecretsKeyOf(Text(SecretsKeyKey), faults);
         var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         return faults.Count > 0
             ? throw new SettingsException(faults)
@@ -149,6 +155,7 @@ internal sealed record HubSettings
                 CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
+                SecretsKey = secretsKey,
             };
     }
 
@@ -164,6 +171,23 @@ internal sealed record HubSettings
 
         faults.Add($"{key}: '{text}' is no address to listen on; write {scheme}://<ip>:<port>, such as {DefaultOf(key)}.");
         return new Uri(DefaultOf(key));
+    }
+
+    private static byte[]? SecretsKeyOf(string text, List<string> faults)
+    {
+        if (text.Length == 0)
+        {
+            return null;
+        }
+
+        var key = new byte[Identity.SecretBox.KeyBytes + 1];
+        if (Convert.TryFromBase64String(text, key, out var length) && length == Identity.SecretBox.KeyBytes)
+        {
+            return key[..length];
+        }
+
+        faults.Add($"{SecretsKeyKey}: this is not base64 of {Identity.SecretBox.KeyBytes} bytes; make one with: openssl rand -base64 {Identity.SecretBox.KeyBytes}");
+        return null;
     }
 
     private static Uri? PublicAddressOf(string text, List<string> faults)
