@@ -203,6 +203,13 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
             tally.Ended(end);
         }
 
+        if (_drained is { DialledAt: 0 } leaving)
+        {
+            // The delay runs from the moment it was told, not from when the Hub let go.
+            var left = leaving.Told - time.GetElapsedTime(leaving.At);
+            return left > TimeSpan.Zero ? left : TimeSpan.Zero;
+        }
+
         return told ?? _backOff.Next();
     }
 
