@@ -30,6 +30,8 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string RelayUrlKey = "HUB_RELAY_URL";
+    public const string RelayTokenKey = "HUB_RELAY_TOKEN";
 
     private const string SigningKeyFile = "signing-key.pem";
     private const string DatabaseFile = "hub.db";
@@ -68,6 +70,12 @@ internal sealed record HubSettings
     /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
     public Uri? PublicUrl { get; init; }
 
+    /// <summary>Address of the service that sends mails and text messages and runs browsers for nodes; unset where there is none.</summary>
+    public Uri? RelayUrl { get; init; }
+
+    /// <summary>Bearer token the Hub shows to the relay.</summary>
+    public string? RelayToken { get; init; }
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -89,6 +97,8 @@ internal sealed record HubSettings
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
+        (RelayUrlKey, "", "address of the service that sends mails and text messages and runs browsers for nodes"),
+        (RelayTokenKey, "", "bearer token the Hub shows to that service"),
     ];
 
     /// <exception cref="SettingsException">One or more settings are wrong; all are reported together.</exception>
@@ -132,7 +142,8 @@ internal sealed record HubSettings
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
-        var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
+        var publicUrl = AddressOf(PublicUrlKey, Text(PublicUrlKey), faults);
+        var relayUrl = AddressOf(RelayUrlKey, Text(RelayUrlKey), faults);
         return faults.Count > 0
             ? throw new SettingsException(faults)
             : new HubSettings
@@ -149,6 +160,8 @@ internal sealed record HubSettings
                 CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
+                RelayUrl = relayUrl,
+                RelayToken = Text(RelayTokenKey) is { Length: > 0 } relayToken ? relayToken : null,
             };
     }
 
@@ -166,7 +179,7 @@ internal sealed record HubSettings
         return new Uri(DefaultOf(key));
     }
 
-    private static Uri? PublicAddressOf(string text, List<string> faults)
+    private static Uri? AddressOf(string key, string text, List<string> faults)
     {
         if (text.Length == 0)
         {
@@ -179,7 +192,7 @@ internal sealed record HubSettings
             return url;
         }
 
-        faults.Add($"{PublicUrlKey}: '{text}' is no address; write https://<name>, without a query.");
+        faults.Add($"{key}: '{text}' is no address; write https://<name>, without a query.");
         return null;
     }
 
