@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Google.Protobuf.WellKnownTypes;
+using Hub.Approvals;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -35,9 +36,11 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
 
     private const string InsertSql = """
         insert into commands (command_id, team_id, host_id, type, payload, state, reason, attempt, max_attempts, idempotency_key, fingerprint,
-            created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent)
+            created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent, approval_policy,
+            approver_role, creator_may_decide)
         values (@CommandId, @TeamId, @HostId, @Type, @Payload, @State, @Reason, @Attempt, @MaxAttempts, @IdempotencyKey, @Fingerprint,
-            @CreatedBy, @CreatedAt, @UpdatedAt, @AcceptBy, @FinishWithin, '', '', '', @Traceparent)
+            @CreatedBy, @CreatedAt, @UpdatedAt, @AcceptBy, @FinishWithin, '', '', '', @Traceparent, @ApprovalPolicy, @ApproverRole,
+            @CreatorMayDecide)
         """;
 
     /// <summary>Creates the command, or answers a repeat with the one that exists.</summary>
@@ -56,8 +59,8 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
             HostId = host.HostId,
             Type = Type(clean.Type),
             Payload = Payload(clean.Payload),
-            State = clean.RequiresApproval ? CommandStates.AwaitingApproval : CommandStates.Queued,
-            Reason = EnumText<CommandReason>.Of(clean.RequiresApproval ? CommandReason.Approval : CommandReason.Unspecified),
+            State = CommandStates.Queued,
+            Reason = EnumText<CommandReason>.Of(CommandReason.Unspecified),
             Attempt = 1,
             MaxAttempts = MaxAttempts(clean.MaxAttempts),
             IdempotencyKey = idempotencyKey,
@@ -106,6 +109,18 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         }
 
         var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = acceptBy };
+        if ((ApprovalPolicies.GateOf(tx, row.TeamId, row.Type) ?? (request.RequiresApproval ? ApprovalGate.Asked : null)) is { } gate)
+        {
+            row = row with
+            {
+                State = CommandStates.AwaitingApproval,
+                Reason = EnumText<CommandReason>.Of(CommandReason.Approval),
+                ApprovalPolicy = gate.PolicyName,
+                ApproverRole = ApprovalPolicies.RoleText(gate.ApproverRole),
+                CreatorMayDecide = gate.CreatorMayDecide,
+            };
+        }
+
         tx.Execute(InsertSql, row);
         CommandMachine.Created(tx, row);
         tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);

@@ -32,6 +32,7 @@ internal sealed record HubSettings
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
     public const string RelayUrlKey = "HUB_RELAY_URL";
     public const string RelayTokenKey = "HUB_RELAY_TOKEN";
+    public const string SecretsKeyKey = "HUB_SECRETS_KEY";
 
     private const string SigningKeyFile = "signing-key.pem";
     private const string DatabaseFile = "hub.db";
@@ -76,6 +77,9 @@ internal sealed record HubSettings
     /// <summary>Bearer token the Hub shows to the relay.</summary>
     public string? RelayToken { get; init; }
 
+    /// <summary>Key that seals what the Hub has to read back; without it such things cannot be stored.</summary>
+    public byte[]? SecretsKey { get; init; }
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -96,6 +100,7 @@ internal sealed record HubSettings
         (ReflectionKey, "on for loopback", "on or off: gRPC reflection"),
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
+        (SecretsKeyKey, "", "base64 of 32 random bytes that encrypt what has to be read back, such as capabilities"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
         (RelayUrlKey, "", "address of the service that sends mails and text messages and runs browsers for nodes"),
         (RelayTokenKey, "", "bearer token the Hub shows to that service"),
@@ -144,6 +149,7 @@ internal sealed record HubSettings
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
         var publicUrl = AddressOf(PublicUrlKey, Text(PublicUrlKey), faults);
         var relayUrl = AddressOf(RelayUrlKey, Text(RelayUrlKey), faults);
+        var secretsKey = SecretsKeyOf(Text(SecretsKeyKey), faults);
         return faults.Count > 0
             ? throw new SettingsException(faults)
             : new HubSettings
@@ -162,6 +168,7 @@ internal sealed record HubSettings
                 PublicUrl = publicUrl,
                 RelayUrl = relayUrl,
                 RelayToken = Text(RelayTokenKey) is { Length: > 0 } relayToken ? relayToken : null,
+                SecretsKey = secretsKey,
             };
     }
 
@@ -177,6 +184,23 @@ internal sealed record HubSettings
 
         faults.Add($"{key}: '{text}' is no address to listen on; write {scheme}://<ip>:<port>, such as {DefaultOf(key)}.");
         return new Uri(DefaultOf(key));
+    }
+
+    private static byte[]? SecretsKeyOf(string text, List<string> faults)
+    {
+        if (text.Length == 0)
+        {
+            return null;
+        }
+
+        var key = new byte[Identity.SecretBox.KeyBytes + 1];
+        if (Convert.TryFromBase64String(text, key, out var length) && length == Identity.SecretBox.KeyBytes)
+        {
+            return key[..length];
+        }
+
+        faults.Add($"{SecretsKeyKey}: this is not base64 of {Identity.SecretBox.KeyBytes} bytes; make one with: openssl rand -base64 {Identity.SecretBox.KeyBytes}");
+        return null;
     }
 
     private static Uri? AddressOf(string key, string text, List<string> faults)

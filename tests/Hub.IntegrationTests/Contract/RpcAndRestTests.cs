@@ -13,6 +13,7 @@ using Hub.Hosting;
 using Hub.Identity;
 using Hub.IntegrationTests.Relays;
 using Hub.Options.V1;
+using Hub.Telemetry;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Contract;
@@ -64,6 +65,74 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
             stage => new ValidateJoinTokenRequest { Token = stage.JoinToken }, _ => new ValidateJoinTokenRequest { Token = "hjoin_unknown" }),
         new("ValidateApiKey", Caller.Nobody,
             stage => new ValidateApiKeyRequest { ApiKey = stage.Key }, _ => new ValidateApiKeyRequest { ApiKey = "rk_live_unknown" }),
+        new("GetHostConfig", Caller.Node, stage => new GetHostConfigRequest { HostId = stage.HostId }, _ => new GetHostConfigRequest { HostId = "none" }),
+        new("ListHostSecrets", Caller.Node,
+            stage => new ListHostSecretsRequest { HostId = stage.HostId }, _ => new ListHostSecretsRequest { HostId = "none" }),
+        new("PutHostSecret", Caller.Owner,
+            stage => new PutHostSecretRequest
+            {
+                HostId = stage.HostId, Name = "db", EncryptedValue = new EncryptedValue { Ciphertext = "c", Iv = "i", AuthTag = "t" },
+                WrappedDek = new Struct { Fields = { ["alg"] = Value.ForString("x") } },
+            },
+            stage => new PutHostSecretRequest { HostId = stage.HostId, Name = "db" }),
+        new("DeleteHostSecret", Caller.Owner,
+            stage => new DeleteHostSecretRequest { HostId = stage.HostId, Name = "db" },
+            stage => new DeleteHostSecretRequest { HostId = stage.HostId, Name = "db", Scope = "world" }),
+        new("ListHostWebhooks", Caller.Node,
+            stage => new ListHostWebhooksRequest { HostId = stage.HostId }, _ => new ListHostWebhooksRequest { HostId = "none" }),
+        new("PutHostWebhook", Caller.Owner,
+            stage => new PutHostWebhookRequest { HostId = stage.HostId, WebhookId = "gh", Provider = "github", Events = { "push" } },
+            stage => new PutHostWebhookRequest { HostId = stage.HostId, WebhookId = "gh" }),
+        new("DeleteHostWebhook", Caller.Owner,
+            stage => new DeleteHostWebhookRequest { HostId = stage.HostId, WebhookId = "gh" }, _ => new DeleteHostWebhookRequest { HostId = "none", WebhookId = "gh" }),
+        new("ListCapabilities", Caller.Owner,
+            stage => new ListCapabilitiesRequest { TeamId = stage.TeamId }, _ => new ListCapabilitiesRequest { TeamId = "none" }),
+        new("EnableCapability", Caller.Owner,
+            _ => new EnableCapabilityRequest { Name = "github", Credentials = { ["access_token"] = "gh-1" } },
+            _ => new EnableCapabilityRequest { Name = "github", Credentials = { ["path"] = "x" } }),
+        new("DisableCapability", Caller.Owner,
+            stage => new DisableCapabilityRequest { Name = "openai", TeamId = stage.TeamId }, _ => new DisableCapabilityRequest { Name = "none" }),
+        new("GetCapabilityContext", Caller.Node,
+            stage => new GetCapabilityContextRequest { HostId = stage.HostId }, _ => new GetCapabilityContextRequest { HostId = "none" }),
+        new("GetGithubToken", Caller.Node,
+            stage => new GetGithubTokenRequest { HostId = stage.HostId }, _ => new GetGithubTokenRequest { HostId = "none" }),
+        new("IngestTelemetry", Caller.Nobody,
+            _ => new IngestTelemetryRequest { HostId = "any", Uptime = 5.5 }, _ => new IngestTelemetryRequest { HostId = new string('x', 101) }),
+        new("GetHostTelemetry", Caller.Owner,
+            stage => new GetHostTelemetryRequest { HostId = stage.HostId }, _ => new GetHostTelemetryRequest { HostId = "none" }),
+        new("ListApprovals", Caller.Owner, stage => new ListApprovalsRequest { TeamId = stage.TeamId }, _ => new ListApprovalsRequest { TeamId = "none" }),
+        new("DecideApproval", Caller.Owner,
+            stage => new DecideApprovalRequest { ApprovalId = stage.ApprovalId, Decision = "approve", Note = "fine" },
+            stage => new DecideApprovalRequest { ApprovalId = stage.ApprovalId, Decision = "perhaps" }),
+        new("ListHostApprovals", Caller.Owner,
+            stage => new ListHostApprovalsRequest { HostId = stage.HostId }, _ => new ListHostApprovalsRequest { HostId = "none" }),
+        new("DecideHostApproval", Caller.Owner,
+            stage => new DecideHostApprovalRequest { HostId = stage.HostId, TaskId = stage.ApprovalId, Decision = "reject" },
+            stage => new DecideHostApprovalRequest { HostId = stage.HostId, TaskId = "none", Decision = "reject" }),
+        new("ListApprovalPolicies", Caller.Owner,
+            stage => new ListApprovalPoliciesRequest { TeamId = stage.TeamId }, _ => new ListApprovalPoliciesRequest { TeamId = "none" }),
+        new("PutApprovalPolicy", Caller.Owner,
+            stage => new PutApprovalPolicyRequest { TeamId = stage.TeamId, PolicyId = "vm", CommandTypes = { "vm.*" }, CreatorMayDecide = true },
+            stage => new PutApprovalPolicyRequest { TeamId = stage.TeamId, PolicyId = "vm", CommandTypes = { "a*b" } }),
+        new("DeleteApprovalPolicy", Caller.Owner,
+            stage => new DeleteApprovalPolicyRequest { PolicyId = "vm", TeamId = stage.TeamId },
+            _ => new DeleteApprovalPolicyRequest { PolicyId = "vm", TeamId = "none" }),
+        new("RequestTaskCreation", Caller.Owner,
+            stage => new RequestTaskCreationRequest { HostId = stage.HostId, Title = "T", DoneCriteria = { "done" } },
+            stage => new RequestTaskCreationRequest { HostId = stage.HostId }),
+        new("RequestTaskReview", Caller.Owner,
+            stage => new RequestTaskReviewRequest { HostId = stage.HostId, TaskId = "t1", Decision = "approve" },
+            stage => new RequestTaskReviewRequest { HostId = stage.HostId, TaskId = "t1", Decision = "perhaps" }),
+        new("RequestInsightPromotion", Caller.Owner,
+            stage => new RequestInsightPromotionRequest { HostId = stage.HostId, InsightId = "ins-1" },
+            stage => new RequestInsightPromotionRequest { HostId = stage.HostId, InsightId = "ins-1", Priority = "P9" }),
+        new("RequestRunDecision", Caller.Owner,
+            stage => new RequestRunDecisionRequest { HostId = stage.HostId, EventId = "ev-1", Decision = "defer", Rationale = Value.ForString("later") },
+            stage => new RequestRunDecisionRequest { HostId = stage.HostId, EventId = "ev-1", Decision = "defer", Rationale = Value.ForNumber(1) }),
+        new("RequestContextSync", Caller.Owner,
+            stage => new RequestContextSyncRequest { HostId = stage.HostId, Agent = "main" }, _ => new RequestContextSyncRequest { HostId = "none", Agent = "main" }),
+        new("ListWriteBacks", Caller.Owner,
+            stage => new ListWriteBacksRequest { HostId = stage.HostId }, stage => new ListWriteBacksRequest { HostId = stage.HostId, PageSize = -1 }),
         new("ReleaseHost", Caller.Owner, stage => new ReleaseHostRequest { HostId = stage.HostId }, _ => new ReleaseHostRequest { HostId = "none" }),
         new("RotateHostCredential", Caller.Owner,
             stage => new RotateHostCredentialRequest { HostId = stage.HostId }, stage => new RotateHostCredentialRequest { HostId = stage.HostId },
@@ -243,7 +312,8 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         // The clock stands still, so that times are alike as well.
         await using var relay = await RelayPeer.StartAsync();
         await using var hub = await HubHost.StartAsync(
-            fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(), (HubSettings.RelayUrlKey, relay.Url.AbsoluteUri));
+            fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(),
+            (HubSettings.SecretsKeyKey, Convert.ToBase64String(new byte[32])), (HubSettings.RelayUrlKey, relay.Url.AbsoluteUri));
         var faults = new List<string>();
         foreach (var row in Rows)
         {
@@ -271,7 +341,8 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     [Fact]
     public async Task EveryUnaryRpc_ByGrpcAndByRest_GivesTheSameRefusal()
     {
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
+        await using var hub = await HubHost.StartAsync(
+            fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(), (HubSettings.SecretsKeyKey, Convert.ToBase64String(new byte[32])));
         var faults = new List<string>();
         foreach (var row in Rows.Where(row => row.Refused is not null))
         {
@@ -467,6 +538,9 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
                 new { conflictId = $"conflict-{teamId}", teamId, hostId }));
             await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "to the node" });
             var command = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", idempotency_key = CommandKey });
+            (await owner.CallAsync(
+                HttpMethod.Put, "/api/capabilities/github", new { credentials = new { access_token = "gh-0" } })).Expect(200);
+            hub.Service<TelemetryBoard>().Take(teamId, new IngestTelemetryRequest { HostId = hostId, Version = "1.0" });
             var approval = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", requires_approval = true });
             return new Stage(
                 teamId, hostId, command.String("command.id"), approval.String("command.id"), await JoinToken(), ownerToken, key,

@@ -15,12 +15,14 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
         WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor, CanvasService.Descriptor,
         InsightService.Descriptor, RunService.Descriptor, UsageService.Descriptor, ContextService.Descriptor,
         FeedbackService.Descriptor, RelayService.Descriptor,
+        HostConfigService.Descriptor, CapabilityService.Descriptor, TelemetryService.Descriptor, ApprovalService.Descriptor,
+        WriteBackService.Descriptor,
     ];
 
     /// <summary>What asks for no credential, or for one in its body.</summary>
     private static readonly HashSet<string> WithoutBearer =
     [
-        "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey",
+        "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey", "IngestTelemetry",
     ];
 
     public bool HasBody => Body.Length > 0;

@@ -35,6 +35,7 @@ public sealed class SettingsTests
             (HubSettings.ReflectionKey, "maybe"),
             (HubSettings.SigningKeyKey, "no PEM"),
             (HubSettings.PublicUrlKey, "hub.example.com"),
+            (HubSettings.SecretsKeyKey, "c2hvcnQ="),
         ];
 
         var faults = Assert.Throws<SettingsException>(() => Read(wrong)).Faults;
