@@ -651,7 +651,7 @@ public abstract class ReflecttNodeContractTests(StoreFixture fixture)
         {
             var answer = await node.WriteAsync($"/api/hosts/{hostId}/{route}", "");
 
-            Assert.True(answer.Expect(200)["ok"].GetBoolean(), route);
+            Assert.True(answer.Status == 200 && answer.Body.ValueKind == JsonValueKind.Object, $"{route}: {answer.Text}");
         }
     }
 

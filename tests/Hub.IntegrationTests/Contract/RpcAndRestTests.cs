@@ -396,7 +396,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         using var request = new HttpRequestMessage(route.Http, query.Length == 0 ? path : $"{path}?{string.Join('&', query)}");
         if (route.HasBody)
         {
-            request.Content = new StringContent((route.Body == "*" ? json : json[fields[route.Body].JsonName]!).ToJsonString(), Encoding.UTF8, "application/json");
+            request.Content = new StringContent((route.Body == "*" ? json : json[fields[route.Body].JsonName] ?? new JsonObject()).ToJsonString(), Encoding.UTF8, "application/json");
         }
 
         if (stage.TokenOf(row.Caller) is { } token)
