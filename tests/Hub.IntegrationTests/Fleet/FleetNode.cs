@@ -217,10 +217,10 @@ internal sealed class FleetNode : IDisposable
         Inbox.UnionWith(answer["pending"]!.AsArray().Select(message => message!["id"]!.GetValue<string>()));
     }
 
-    private Task UsageAsync()
+    private async Task UsageAsync()
     {
         var totals = new JsonObject { ["agent"] = Agent, ["total_cost_usd"] = _costUsd, ["total_input_tokens"] = _tokens };
-        return PostAsync("usage/sync", new JsonObject { ["byAgent"] = new JsonArray(totals) });
+        await PostAsync("usage/sync", new JsonObject { ["byAgent"] = new JsonArray(totals) });
     }
 
     private async Task ContextAsync()
