@@ -32,6 +32,8 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string RelayUrlKey = "HUB_RELAY_URL";
+    public const string RelayTokenKey = "HUB_RELAY_TOKEN";
     public const string HostRecordsPerSecondKey = "HUB_HOST_RECORDS_PER_SECOND";
     public const string HostBytesPerSecondKey = "HUB_HOST_BYTES_PER_SECOND";
     public const string TeamRecordsPerSecondKey = "HUB_TEAM_RECORDS_PER_SECOND";
@@ -83,6 +85,12 @@ internal sealed record HubSettings
     /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
     public Uri? PublicUrl { get; init; }
 
+    /// <summary>Address of the service that sends mails and text messages and runs browsers for nodes; unset where there is none.</summary>
+    public Uri? RelayUrl { get; init; }
+
+    /// <summary>Bearer token the Hub shows to the relay.</summary>
+    public string? RelayToken { get; init; }
+
     public RateSettings Rates { get; init; } = new();
 
     /// <summary>Key that seals what the Hub has to read back; without it such things cannot be stored.</summary>
@@ -110,6 +118,8 @@ internal sealed record HubSettings
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
         (SecretsKeyKey, "", "base64 of 32 random bytes that encrypt what has to be read back, such as capabilities"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
+        (RelayUrlKey, "", "address of the service that sends mails and text messages and runs browsers for nodes"),
+        (RelayTokenKey, "", "bearer token the Hub shows to that service"),
         (HostRecordsPerSecondKey, "5000", "records a node may send on its link; beyond it the link is read more slowly; 0 for no limit, as below"),
         (HostBytesPerSecondKey, "8388608", "bytes a node may send on its link, the same way"),
         (TeamRecordsPerSecondKey, "50000", "records of all links of a team, the same way"),
@@ -162,8 +172,9 @@ internal sealed record HubSettings
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        var publicUrl = AddressOf(PublicUrlKey, Text(PublicUrlKey), faults);
+        var relayUrl = AddressOf(RelayUrlKey, Text(RelayUrlKey), faults);
         var secretsKey = SecretsKeyOf(Text(SecretsKeyKey), faults);
-        var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         long Rate(string key) => RateOf(key, Text(key), faults);
         var rates = new RateSettings
         {
@@ -193,6 +204,8 @@ internal sealed record HubSettings
                 CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
+                RelayUrl = relayUrl,
+                RelayToken = Text(RelayTokenKey) is { Length: > 0 } relayToken ? relayToken : null,
                 Rates = rates,
                 SecretsKey = secretsKey,
             };
@@ -229,7 +242,7 @@ internal sealed record HubSettings
         return null;
     }
 
-    private static Uri? PublicAddressOf(string text, List<string> faults)
+    private static Uri? AddressOf(string key, string text, List<string> faults)
     {
         if (text.Length == 0)
         {
@@ -242,7 +255,7 @@ internal sealed record HubSettings
             return url;
         }
 
-        faults.Add($"{PublicUrlKey}: '{text}' is no address; write https://<name>, without a query.");
+        faults.Add($"{key}: '{text}' is no address; write https://<name>, without a query.");
         return null;
     }
 
