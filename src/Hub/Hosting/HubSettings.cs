@@ -30,6 +30,8 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string RelayUrlKey = "HUB_RELAY_URL";
+    public const string RelayTokenKey = "HUB_RELAY_TOKEN";
     public const string SecretsKeyKey = "HUB_SECRETS_KEY";
 
     private const string SigningKeyFile = "signing-key.pem";
@@ -69,6 +71,12 @@ internal sealed record HubSettings
     /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
     public Uri? PublicUrl { get; init; }
 
+    /// <summary>Address of the service that sends mails and text messages and runs browsers for nodes; unset where there is none.</summary>
+    public Uri? RelayUrl { get; init; }
+
+    /// <summary>Bearer token the Hub shows to the relay.</summary>
+    public string? RelayToken { get; init; }
+
     /// <summary>Key that seals what the Hub has to read back; without it such things cannot be stored.</summary>
     public byte[]? SecretsKey { get; init; }
 
@@ -94,6 +102,8 @@ internal sealed record HubSettings
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
         (SecretsKeyKey, "", "base64 of 32 random bytes that encrypt what has to be read back, such as capabilities"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
+        (RelayUrlKey, "", "address of the service that sends mails and text messages and runs browsers for nodes"),
+        (RelayTokenKey, "", "bearer token the Hub shows to that service"),
     ];
 
     /// <exception cref="SettingsException">One or more settings are wrong; all are reported together.</exception>
@@ -137,8 +147,9 @@ internal sealed record HubSettings
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        var publicUrl = AddressOf(PublicUrlKey, Text(PublicUrlKey), faults);
+        var relayUrl = AddressOf(RelayUrlKey, Text(RelayUrlKey), faults);
         var secretsKey = SecretsKeyOf(Text(SecretsKeyKey), faults);
-        var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         return faults.Count > 0
             ? throw new SettingsException(faults)
             : new HubSettings
@@ -155,6 +166,8 @@ internal sealed record HubSettings
                 CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
+                RelayUrl = relayUrl,
+                RelayToken = Text(RelayTokenKey) is { Length: > 0 } relayToken ? relayToken : null,
                 SecretsKey = secretsKey,
             };
     }
@@ -190,7 +203,7 @@ internal sealed record HubSettings
         return null;
     }
 
-    private static Uri? PublicAddressOf(string text, List<string> faults)
+    private static Uri? AddressOf(string key, string text, List<string> faults)
     {
         if (text.Length == 0)
         {
@@ -203,7 +216,7 @@ internal sealed record HubSettings
             return url;
         }
 
-        faults.Add($"{PublicUrlKey}: '{text}' is no address; write https://<name>, without a query.");
+        faults.Add($"{key}: '{text}' is no address; write https://<name>, without a query.");
         return null;
     }
 

@@ -11,6 +11,7 @@ using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Hosting;
 using Hub.Identity;
+using Hub.IntegrationTests.Relays;
 using Hub.Options.V1;
 using Hub.Telemetry;
 using Hub.TestKit;
@@ -217,6 +218,28 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         new("ListContexts", Caller.Owner, stage => new ListContextsRequest { HostId = stage.HostId }, _ => new ListContextsRequest { HostId = "none" }),
         new("GetContext", Caller.Owner,
             stage => new GetContextRequest { HostId = stage.HostId, Agent = "main" }, stage => new GetContextRequest { HostId = stage.HostId, Agent = "none" }),
+        new("CreateFeedback", Caller.Owner,
+            stage => new CreateFeedbackRequest { HostId = stage.HostId, Message = "m", Rating = 5, IdempotencyKey = "k" },
+            stage => new CreateFeedbackRequest { HostId = stage.HostId, Message = "m", Rating = 6 }),
+        new("ListFeedback", Caller.Owner,
+            stage => new ListFeedbackRequest { TeamId = stage.TeamId, Status = FeedbackStatus.Open }, _ => new ListFeedbackRequest { TeamId = "none" }),
+        new("GetFeedback", Caller.Owner,
+            stage => new GetFeedbackRequest { FeedbackId = stage.FeedbackId }, _ => new GetFeedbackRequest { FeedbackId = "none" }),
+        new("UpdateFeedback", Caller.Owner,
+            stage => new UpdateFeedbackRequest { FeedbackId = stage.FeedbackId, Status = FeedbackStatus.Closed },
+            stage => new UpdateFeedbackRequest { FeedbackId = stage.FeedbackId, Status = FeedbackStatus.Closed, ExpectedVersion = 7 }),
+        new("SendEmail", Caller.Node,
+            stage => new SendEmailRequest { HostId = stage.HostId, Message = TextOf("subject") }, _ => new SendEmailRequest { HostId = "none" }),
+        new("SendSms", Caller.Node,
+            stage => new SendSmsRequest { HostId = stage.HostId, Message = TextOf("body") }, _ => new SendSmsRequest { HostId = "none" }),
+        new("ListBrowserSessions", Caller.Node,
+            stage => new ListBrowserSessionsRequest { HostId = stage.HostId, Limit = 5 }, _ => new ListBrowserSessionsRequest { HostId = "none" }),
+        new("CreateBrowserSession", Caller.Node,
+            stage => new CreateBrowserSessionRequest { HostId = stage.HostId, Session = TextOf("url") },
+            _ => new CreateBrowserSessionRequest { HostId = "none" }),
+        new("StartBrowserRun", Caller.Node,
+            stage => new StartBrowserRunRequest { HostId = stage.HostId, SessionId = "s", Run = TextOf("goal") },
+            _ => new StartBrowserRunRequest { HostId = "none", SessionId = "s" }),
         new("PushCanvas", Caller.Node,
             stage => new PushCanvasRequest { HostId = stage.HostId, State = new CanvasState { PushedAt = 7 } }, _ => new PushCanvasRequest { HostId = "none" }),
         new("GetCanvas", Caller.Owner, stage => new GetCanvasRequest { HostId = stage.HostId }, _ => new GetCanvasRequest { HostId = "none" }),
@@ -287,8 +310,10 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     public async Task EveryUnaryRpc_ByGrpcAndByRest_GivesTheSameAnswer()
     {
         // The clock stands still, so that times are alike as well.
+        await using var relay = await RelayPeer.StartAsync();
         await using var hub = await HubHost.StartAsync(
-            fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(), (HubSettings.SecretsKeyKey, Convert.ToBase64String(new byte[32])));
+            fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(),
+            (HubSettings.SecretsKeyKey, Convert.ToBase64String(new byte[32])), (HubSettings.RelayUrlKey, relay.Url.AbsoluteUri));
         var faults = new List<string>();
         foreach (var row in Rows)
         {
@@ -333,6 +358,8 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         Assert.Empty(faults);
     }
 
+    private static Struct TextOf(string field) => new() { Fields = { [field] = Value.ForString("text") } };
+
     private static RuledMethod RouteOf(Row row) => RuledMethod.All.Single(route => route.Method.Name == row.Rpc);
 
     private static async Task<(IMessage? Answer, RpcException? Error)> GrpcAsync(HubHost hub, Row row, IMessage request, Stage stage)
@@ -369,7 +396,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         using var request = new HttpRequestMessage(route.Http, query.Length == 0 ? path : $"{path}?{string.Join('&', query)}");
         if (route.HasBody)
         {
-            request.Content = new StringContent(json.ToJsonString(), Encoding.UTF8, "application/json");
+            request.Content = new StringContent((route.Body == "*" ? json : json[fields[route.Body].JsonName] ?? new JsonObject()).ToJsonString(), Encoding.UTF8, "application/json");
         }
 
         if (stage.TokenOf(row.Caller) is { } token)
@@ -392,6 +419,11 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         }
 
         var json = JsonNode.Parse(text)!;
+        if (RouteOf(row).Method.GetOptions().GetExtension(RestExtensions.Rest)?.ResponseField is { Length: > 0 } whole)
+        {
+            json = new JsonObject { [whole] = json };
+        }
+
         LengthenEnums(json, descriptor);
         return new JsonParser(JsonParser.Settings.Default).Parse(json.ToJsonString(), descriptor);
     }
@@ -432,7 +464,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     [GeneratedRegex("(hcred|hjoin|hwatch)_[A-Za-z0-9_-]{40,}")]
     private static partial Regex Secrets();
 
-    [GeneratedRegex("\"(host|cmd|msg|key|cred|comment|query)-[0-9a-f-]{36}\"")]
+    [GeneratedRegex("\"(host|cmd|msg|key|cred|comment|query|feedback)-[0-9a-f-]{36}\"")]
     private static partial Regex Ids();
 
     private sealed record Row(string Rpc, Caller Caller, Func<Stage, IMessage> Request, Func<Stage, IMessage>? Refused, bool SucceedsOnALink = false);
@@ -469,6 +501,9 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         public const string CommandKey = "command-key";
 
         private static int _count;
+
+        /// <summary>Its item of feedback.</summary>
+        public required string FeedbackId { get; init; }
 
         public string ConflictId => $"conflict-{TeamId}";
 
@@ -509,7 +544,10 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
             var approval = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", requires_approval = true });
             return new Stage(
                 teamId, hostId, command.String("command.id"), approval.String("command.id"), await JoinToken(), ownerToken, key,
-                claimed.String("credential.token"));
+                claimed.String("credential.token"))
+            {
+                FeedbackId = (await owner.WriteAsync("/api/feedback", new { message = "m" })).Expect(201).String("feedback.id"),
+            };
         }
 
         public async Task<RawNode> ConnectAsync(HubHost hub)
@@ -530,6 +568,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         public string Blank(string text) => text
             .Replace(CommandId, "<command>", StringComparison.Ordinal)
             .Replace(ApprovalId, "<approval>", StringComparison.Ordinal)
+            .Replace(FeedbackId, "<feedback>", StringComparison.Ordinal)
             .Replace(HostId, "<host>", StringComparison.Ordinal)
             .Replace(TeamId, "<team>", StringComparison.Ordinal);
     }
