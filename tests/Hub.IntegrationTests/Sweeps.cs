@@ -17,6 +17,9 @@ internal static class Sweeps
     public static Task RenewReplicaAsync(this HubHost hub) =>
         hub.Service<IEnumerable<IHostedService>>().OfType<LinkClock>().Single().RenewReplicaAsync(CancellationToken.None).Within();
 
+    public static Task SweepQuarantinesAsync(this HubHost hub) =>
+        hub.Service<CloneQuarantine>().SweepAsync(CancellationToken.None).Within();
+
     public static Task SweepPresenceAsync(this HubHost hub) =>
         hub.Service<Hub.Hosts.Presence>().SweepAsync(CancellationToken.None).Within();
 }
