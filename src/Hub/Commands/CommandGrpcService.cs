@@ -1,5 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
@@ -116,6 +117,8 @@ internal sealed class CommandGrpcService(
             tx =>
             {
                 var asked = CommandMachine.RequestCancel(tx, FindOrThrow(tx, host, request.CommandId), reason);
+                AuditLog.Append(
+                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandCancelled, request.CommandId, host.HostId, reason);
                 return (FindOrThrow(tx, host, request.CommandId), asked);
             },
             context.CancellationToken);
@@ -136,9 +139,15 @@ internal sealed class CommandGrpcService(
             tx =>
             {
                 var detail = reason.Length > 0 ? $"{host.Caller.Name}: {reason}" : host.Caller.Name;
-                return CommandMachine.Decide(tx, FindOrThrow(tx, host, request.CommandId), request.Approve, detail)
-                    ? FindOrThrow(tx, host, request.CommandId)
-                    : throw new HubException(ErrorReason.CommandNotAwaitingApproval, "The command does not await approval.");
+                if (!CommandMachine.Decide(tx, FindOrThrow(tx, host, request.CommandId), request.Approve, detail))
+                {
+                    throw new HubException(ErrorReason.CommandNotAwaitingApproval, "The command does not await approval.");
+                }
+
+                AuditLog.Append(
+                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandDecided, request.CommandId, host.HostId,
+                    $"{(request.Approve ? "approved" : "refused")} {reason}".Trim());
+                return FindOrThrow(tx, host, request.CommandId);
             },
             context.CancellationToken);
         links.Wake(host.HostId);

@@ -1,4 +1,5 @@
 using System.Net;
+using Hub.Audit;
 using Hub.Chat;
 using Hub.Commands;
 using Hub.Contracts.V1;
@@ -6,6 +7,8 @@ using Hub.Errors;
 using Hub.Hosts;
 using Hub.Identity;
 using Hub.Links;
+using Hub.Mail;
+using Hub.Orgs;
 using Hub.Storage;
 using Hub.Tasks;
 using Hub.Watch;
@@ -127,8 +130,31 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton(new Random());
         services.AddOptions<LinkOptions>().BindConfiguration(LinkOptions.Section).ValidateDataAnnotations().ValidateOnStart();
 
+        services.AddSingleton<Admission>();
         services.AddSingleton<Authenticator>();
         services.AddSingleton<Access>();
+        services.AddSingleton<AttemptLimit>();
+        services.AddSingleton<Passwords>();
+        if (settings.Supabase is { } supabase)
+        {
+            services.AddSingleton(supabase);
+            services.AddSingleton(new HttpClient());
+            services.AddSingleton<SupabaseTokens>();
+            services.AddSingleton<IIdentityProvider, SupabaseIdentity>();
+        }
+        else
+        {
+            services.AddSingleton<IIdentityProvider, LocalIdentity>();
+        }
+
+        services.AddSingleton<Outbox>();
+        services.AddHostedService(provider => provider.GetRequiredService<Outbox>());
+        services.AddSingleton<Teams>();
+        services.AddSingleton<Members>();
+        services.AddSingleton<Invites>();
+        services.AddSingleton<ApiKeys>();
+        services.AddSingleton<Onboarding>();
+        services.AddSingleton<TeamSuspension>();
         services.AddSingleton<Accounts>();
         services.AddSingleton<Enrolment>();
         services.AddSingleton<HostDirectory>();
@@ -155,6 +181,9 @@ internal sealed class HubApplication : IAsyncDisposable
 
         // One instance each: they hold no state of a call.
         services.AddSingleton<HealthGrpcService>();
+        services.AddSingleton<IdentityGrpcService>();
+        services.AddSingleton<OrgGrpcService>();
+        services.AddSingleton<AuditGrpcService>();
         services.AddSingleton<HostGrpcService>();
         services.AddSingleton<HostPropertyGrpcService>();
         services.AddSingleton<ConnectGrpcService>();
@@ -207,6 +236,9 @@ internal sealed class HubApplication : IAsyncDisposable
         web.UseTranscodingErrors();
         web.UseRouting(); // Named here, or it would run first of all and before preflights are answered.
         web.MapGrpcService<HealthGrpcService>();
+        web.MapGrpcService<IdentityGrpcService>();
+        web.MapGrpcService<OrgGrpcService>();
+        web.MapGrpcService<AuditGrpcService>();
         web.MapGrpcService<HostGrpcService>();
         web.MapGrpcService<HostPropertyGrpcService>();
         web.MapGrpcService<ConnectGrpcService>();
@@ -222,6 +254,7 @@ internal sealed class HubApplication : IAsyncDisposable
         }
 
         web.MapTranscodingDocumentation();
+        TeamSuspension.Map(web);
         web.MapHealthChecks("/ready");
         web.MapHealthChecks("/health", new() { Predicate = _ => false }); // The process answers; what it depends on is /ready.
     }

@@ -1,6 +1,9 @@
 using System.Net;
+using System.Net.Mail;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Hub.Identity;
+using Hub.Mail;
 using Hub.Storage;
 
 namespace Hub.Hosting;
@@ -30,9 +33,18 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string SignUpKey = "HUB_SIGNUP";
+    public const string PlanKey = "HUB_PLAN";
+    public const string SmtpUrlKey = "HUB_SMTP_URL";
+    public const string MailFromKey = "HUB_MAIL_FROM";
+    public const string AuthBackendKey = "AUTH_BACKEND";
+    public const string SupabaseUrlKey = "SUPABASE_URL";
+    public const string SupabaseAnonKeyKey = "SUPABASE_ANON_KEY";
+    public const string SupabaseJwtSecretKey = "SUPABASE_JWT_SECRET";
 
     private const string SigningKeyFile = "signing-key.pem";
     private const string DatabaseFile = "hub.db";
+    private const string PlanDefault = "team";
 
     /// <summary>REST, SSE; HTTP/1.1.</summary>
     public required Uri HttpUrl { get; init; }
@@ -68,6 +80,17 @@ internal sealed record HubSettings
     /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
     public Uri? PublicUrl { get; init; }
 
+    public SignUpPolicy SignUp { get; init; }
+
+    /// <summary>Plan of new teams; says how long history is kept.</summary>
+    public string Plan { get; init; } = PlanDefault;
+
+    /// <summary>Null writes mail to the console.</summary>
+    public SmtpServer? Smtp { get; init; }
+
+    /// <summary>Null keeps accounts in the Hub's own store.</summary>
+    public SupabaseSettings? Supabase { get; init; }
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -89,6 +112,14 @@ internal sealed record HubSettings
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
+        (SignUpKey, "first", "who may sign up: first (the first one, then by invite), invite or open"),
+        (PlanKey, PlanDefault, "plan of new teams: free keeps history for 30 days, pro for 90, team for ever"),
+        (SmtpUrlKey, "", "smtp://user:password@host:587 for mail, with STARTTLS off loopback; mail goes to the console if unset"),
+        (MailFromKey, "", "sender of mail; needed with a mail server"),
+        (AuthBackendKey, "local", "local or supabase: where accounts and passwords live"),
+        (SupabaseUrlKey, "", "https://….supabase.co; for supabase accounts"),
+        (SupabaseAnonKeyKey, "", "the project's anon key; for supabase accounts"),
+        (SupabaseJwtSecretKey, "", "the project's JWT secret, where it signs with HS256"),
     ];
 
     /// <exception cref="SettingsException">One or more settings are wrong; all are reported together.</exception>
@@ -133,6 +164,12 @@ internal sealed record HubSettings
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
         var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
+        var signUp = OneOf(SignUpKey, Text(SignUpKey), ["first", "invite", "open"], faults);
+        var plan = OneOf(PlanKey, Text(PlanKey), ["free", "pro", "team"], faults);
+        var smtp = SmtpOf(Text(SmtpUrlKey), Text(MailFromKey), faults);
+        var supabase = OneOf(AuthBackendKey, Text(AuthBackendKey), ["local", "supabase"], faults) == "supabase"
+            ? SupabaseOf(Text(SupabaseUrlKey), Text(SupabaseAnonKeyKey), Text(SupabaseJwtSecretKey), faults)
+            : null;
         return faults.Count > 0
             ? throw new SettingsException(faults)
             : new HubSettings
@@ -149,6 +186,10 @@ internal sealed record HubSettings
                 CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
+                SignUp = Enum.Parse<SignUpPolicy>(signUp!, ignoreCase: true),
+                Plan = plan!,
+                Smtp = smtp,
+                Supabase = supabase,
             };
     }
 
@@ -181,6 +222,43 @@ internal sealed record HubSettings
 
         faults.Add($"{PublicUrlKey}: '{text}' is no address; write https://<name>, without a query.");
         return null;
+    }
+
+    private static SmtpServer? SmtpOf(string text, string from, List<string> faults)
+    {
+        if (text.Length == 0)
+        {
+            return null;
+        }
+
+        if (!Uri.TryCreate(text, UriKind.Absolute, out var url) || url.Scheme != "smtp" || url.Host.Length == 0)
+        {
+            faults.Add($"{SmtpUrlKey}: no address of a mail server; write smtp://user:password@host:587."); // The text may hold a password.
+            return null;
+        }
+
+        if (!MailAddress.TryCreate(from, out _))
+        {
+            faults.Add($"{MailFromKey}: '{from}' is no e-mail address; {SmtpUrlKey} needs a sender.");
+        }
+
+        return SmtpServer.Of(url, from);
+    }
+
+    private static SupabaseSettings? SupabaseOf(string text, string anonKey, string secret, List<string> faults)
+    {
+        if (!Uri.TryCreate(text, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https") || (url.Scheme == "http" && !url.IsLoopback))
+        {
+            faults.Add($"{SupabaseUrlKey}: '{text}' is no address; {AuthBackendKey}=supabase needs one such as https://abc.supabase.co.");
+            return null;
+        }
+
+        if (anonKey.Length == 0)
+        {
+            faults.Add($"{SupabaseAnonKeyKey}: {AuthBackendKey}=supabase needs it.");
+        }
+
+        return new SupabaseSettings($"{url.AbsoluteUri.TrimEnd('/')}/auth/v1", anonKey, secret.Length == 0 ? null : secret);
     }
 
     private static List<IPAddress> Proxies(string text, List<string> faults)
@@ -266,7 +344,7 @@ internal sealed record HubSettings
 
         try
         {
-            using var tokens = Identity.UserTokens.FromPem(pem, TimeProvider.System);
+            using var tokens = UserTokens.FromPem(pem, TimeProvider.System);
             return pem;
         }
         catch (CryptographicException e)

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -46,8 +47,8 @@ internal sealed class Enrolment(Store store, TimeProvider time)
 
     private readonly ConcurrentDictionary<string, Repeat> _repeats = new(StringComparer.Ordinal);
 
-    public Task<IssuedJoinToken> IssueJoinTokenAsync(string teamId, string? hostId, string createdBy, CancellationToken cancellation) =>
-        store.WriteAsync(teamId, tx => JoinTokens.Issue(tx, time, teamId, hostId, createdBy), cancellation);
+    public Task<IssuedJoinToken> IssueJoinTokenAsync(string teamId, string? hostId, Actor actor, CancellationToken cancellation) =>
+        store.WriteAsync(teamId, tx => JoinTokens.Issue(tx, time, teamId, hostId, actor), cancellation);
 
     /// <summary>Exchanges a join token, or a credential of the host, for the host and a credential.</summary>
     /// <exception cref="HubException">JOIN_TOKEN_INVALID, INVALID_FIELD.</exception>
@@ -111,7 +112,8 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     }
 
     /// <summary>Registers a new host for an API key; the same idempotency key leads to the same host.</summary>
-    public async Task<EnrolledHost> EnrollAsync(string teamId, NodeDescription node, string idempotencyKey, CancellationToken cancellation)
+    public async Task<EnrolledHost> EnrollAsync(
+        string teamId, NodeDescription node, string idempotencyKey, Actor actor, CancellationToken cancellation)
     {
         Validate(node);
         if (node.Name.Length == 0)
@@ -128,6 +130,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
                     : tx.QuerySingleOrDefault<string>(
                         "select host_id from hosts where team_id = @teamId and enrolment_key = @idempotencyKey", new { teamId, idempotencyKey });
                 hostId ??= Register(tx, teamId, node, idempotencyKey.Length == 0 ? null : idempotencyKey);
+                AuditLog.Append(tx, teamId, actor, AuditAction.HostEnrolled, hostId, hostId);
                 return new EnrolledHost(teamId, hostId, IssueCredential(tx, teamId, hostId));
             },
             cancellation);
@@ -186,6 +189,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
                 where host_id = @hostId and revoked_at is not null
                 """,
                 new { hostId, now = tx.NowMs });
+            AuditLog.Append(tx, teamId, Actor.JoinToken, AuditAction.HostClaimed, hostId, hostId);
             return new EnrolledHost(teamId, hostId, IssueCredential(tx, teamId, hostId));
         });
 

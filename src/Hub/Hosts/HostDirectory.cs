@@ -1,4 +1,5 @@
 using Google.Protobuf.WellKnownTypes;
+using Hub.Audit;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Identity;
@@ -134,7 +135,8 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
                 EndLink(tx, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
                 tx.OnCommitted(() => presence.Forget(access.HostId));
-                return JoinTokens.Issue(tx, time, access.TeamId, access.HostId, access.Caller.Name);
+                AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.CredentialRevoked, access.HostId, access.HostId);
+                return JoinTokens.Issue(tx, time, access.TeamId, access.HostId, Actor.Of(access.Caller));
             },
             cancellation);
         links.End(access.HostId, GoodbyeReason.Revoked, "The host's credential was revoked by a person.");
@@ -148,6 +150,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             tx =>
             {
                 tx.Execute("update hosts set cloned_since = null where host_id = @hostId", new { hostId = access.HostId });
+                AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostReleased, access.HostId, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
                 tx.OnCommitted(() => links.Release(access.HostId));
             },
@@ -169,6 +172,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
 
                 tx.Execute("update credentials set revoked_at = coalesce(revoked_at, @now) where host_id = @hostId", deleted);
                 tx.Execute("update hosts set deleted_at = @now, heartbeat = '', node_status = '' where host_id = @hostId", deleted);
+                AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostDeleted, access.HostId, access.HostId);
                 EndLink(tx, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.HostDeleted), access.HostId, access.HostId, 0);
                 tx.OnCommitted(() => presence.Forget(access.HostId));

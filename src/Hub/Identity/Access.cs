@@ -53,6 +53,7 @@ internal sealed class Access(Authenticator authenticator, Store store)
         }
 
         Require(held, role);
+        RequireNotSuspended(caller, teamId);
         return new HostAccess(teamId, hostId, caller);
     }
 
@@ -68,6 +69,15 @@ internal sealed class Access(Authenticator authenticator, Store store)
     /// <summary>A member with at least <paramref name="role"/> of the named team, or of the caller's only one.</summary>
     public async Task<TeamAccess> TeamAsync(ServerCallContext context, string teamId, TeamRole role) =>
         Team(await CallerAsync(context), teamId, role);
+
+    /// <summary>As <see cref="TeamAsync"/>, for what people decide among themselves: API keys are refused.</summary>
+    public async Task<TeamAccess> PersonAsync(ServerCallContext context, string teamId, TeamRole role)
+    {
+        var access = await TeamAsync(context, teamId, role);
+        return access.Caller is Principal.User
+            ? access
+            : throw new HubException(ErrorReason.PrincipalNotAllowed, "This is for people: sign in and send the access token.");
+    }
 
     /// <summary>As for the host where one is named, else as for the team.</summary>
     public async Task<TeamAccess> TeamOrHostAsync(ServerCallContext context, string teamId, string hostId, TeamRole role) =>
@@ -90,6 +100,7 @@ internal sealed class Access(Authenticator authenticator, Store store)
         }
 
         Require(RoleIn(caller, teamId) ?? throw TeamNotFound(teamId), role);
+        RequireNotSuspended(caller, teamId);
         return new TeamAccess(teamId, caller);
     }
 
@@ -109,6 +120,18 @@ internal sealed class Access(Authenticator authenticator, Store store)
                 ("required_role", needed.ToString()), ("role", held.ToString()));
         }
     }
+
+    /// <summary>Nodes and API keys of a suspended team do not get past the look-up of their credential.</summary>
+    private static void RequireNotSuspended(Principal caller, string teamId)
+    {
+        if (caller is Principal.User user && user.Suspended.Contains(teamId))
+        {
+            throw TeamSuspended(teamId);
+        }
+    }
+
+    public static HubException TeamSuspended(string teamId) =>
+        new(ErrorReason.TeamSuspended, "The team is suspended; its operator can resume it.", ("team_id", teamId));
 
     public static HubException HostNotFound(string hostId) =>
         new(ErrorReason.HostNotFound, "There is no such host.", ("host_id", hostId));
