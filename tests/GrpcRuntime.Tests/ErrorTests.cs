@@ -1,6 +1,7 @@
 using Google.Protobuf.WellKnownTypes;
 using Google.Rpc;
 using Grpc.Core;
+using Grpc.Net.Client;
 using GrpcRuntime.Tests.V1;
 using Status = Grpc.Core.Status;
 
@@ -176,5 +177,14 @@ public sealed class ErrorTests
 
         Assert.Throws<InvalidOperationException>(() => call.GetStatus());
         Assert.Throws<InvalidOperationException>(() => call.GetTrailers());
+    }
+
+    [Fact]
+    public void Client_WriteIntoAConnectionThatEnded_IsUnavailable()
+    {
+        // HttpClient ends the flow control of a connection before the writes that wait in it.
+        var status = ClientStatus.FromException(new ObjectDisposedException("System.Net.Http.CreditManager"));
+
+        Assert.Equal(StatusCode.Unavailable, status.StatusCode);
     }
 }

@@ -100,9 +100,18 @@ public sealed class PostgresServer : IAsyncDisposable
     /// <summary>Ends all processes at once, as a crash does; the next start recovers.</summary>
     public Task KillAsync() => RunToolAsync("pg_ctl", "-D", Data, "-w", "-t", "30", "stop", "-m", "immediate");
 
+    /// <summary>SIGKILL to the main process; the others notice and end. The next start waits for them.</summary>
+    public async Task KillHardAsync()
+    {
+        var main = int.Parse((await File.ReadAllLinesAsync(PidFile))[0], CultureInfo.InvariantCulture);
+        using var process = Process.GetProcessById(main);
+        process.Kill();
+        await process.WaitForExitAsync().Within();
+    }
+
     public async ValueTask DisposeAsync()
     {
-        if (File.Exists(Path.Combine(Data, "postmaster.pid")))
+        if (File.Exists(PidFile))
         {
             await KillAsync();
         }
@@ -110,6 +119,8 @@ public sealed class PostgresServer : IAsyncDisposable
     }
 
     private string Data => Path.Combine(_directory, "data");
+
+    private string PidFile => Path.Combine(Data, "postmaster.pid");
 
     private static async Task<PostgresServer> StartSharedAsync()
     {

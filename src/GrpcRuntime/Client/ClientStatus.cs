@@ -62,7 +62,8 @@ internal static class ClientStatus
             }
         }
 
-        return exception is HttpRequestException or IOException
+        // A write that meets the end of its connection finds HttpClient's flow control disposed already.
+        return exception is HttpRequestException or IOException or ObjectDisposedException
             ? new Status(StatusCode.Unavailable, $"The server is not reachable. {exception.GetType().Name}: {exception.Message}", exception)
             : new Status(StatusCode.Internal, $"The call could not be made. {exception.GetType().Name}: {exception.Message}", exception);
     }

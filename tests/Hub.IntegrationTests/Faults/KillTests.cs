@@ -1,56 +1,41 @@
-using Hub.TestKit;
 using Hub.TestKit.Faults;
 
 namespace Hub.IntegrationTests.Faults;
 
 /// <summary>Real processes, really killed.</summary>
-public abstract class KillTests(StoreFixture fixture)
+public abstract class KillTests(bool postgres)
 {
     private const int KillsOfEach = 3;
+    private const int Nodes = 2;
 
     /// <summary>Commands created before the next kill: enough that something is always in the middle.</summary>
-    private const int LoadBetween = 40;
+    private const int CommandsBetween = 40;
+
+    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
 
     [Fact]
-    public async Task HubAndNode_KilledThreeTimesEachUnderLoad_LoseNothingAndRunNothingTwice()
+    public async Task Everything_KilledThreeTimesEachUnderLoad_LosesNothingAndRunsNothingTwice()
     {
         var seed = Environment.ProcessId;
         TestContext.Current.TestOutputHelper?.WriteLine($"seed {seed}");
-        var directory = Directory.CreateTempSubdirectory("hub-kill-").FullName;
-        await using var hub = await HubProcess.StartAsync(directory, await fixture.CreateDatabaseAsync());
-        var nodes = new List<NodeProcess>();
-        for (var i = 0; i < 2; i++)
+        await using var scene = await KillScene.StartAsync(postgres, Nodes);
+        await using var run = new KillRun(scene, seed, Pace);
+        await run.StartAsync();
+        for (var i = 0; i < KillsOfEach; i++)
         {
-            nodes.Add(new NodeProcess(hub.GrpcUrl, await hub.TokenAsync("join"), Path.Combine(directory, $"node-{i}")));
-        }
-
-        using var owner = hub.As(await hub.TokenAsync("user", "--email", "owner@example.com"));
-        try
-        {
-            await using var run = new KillRun(hub, nodes, owner, seed);
-            await run.StartAsync();
-            for (var i = 0; i < KillsOfEach; i++)
+            foreach (var target in scene.Targets)
             {
-                await run.KillOnceAsync(killHub: true, LoadBetween);
-                await run.KillOnceAsync(killHub: false, LoadBetween);
-            }
-
-            await run.CheckAsync();
-
-            Assert.Empty(run.Faults);
-        }
-        finally
-        {
-            foreach (var node in nodes)
-            {
-                await node.DisposeAsync();
+                await run.KillOnceAsync(target, CommandsBetween);
             }
         }
 
-        Directory.Delete(directory, recursive: true);
+        await run.CheckAsync();
+
+        Assert.Empty(run.Faults);
+        Assert.True(run.Started > KillsOfEach * CommandsBetween);
     }
 }
 
-public sealed class SqliteKillTests(SqliteStoreFixture fixture) : KillTests(fixture), IClassFixture<SqliteStoreFixture>;
+public sealed class SqliteKillTests() : KillTests(postgres: false);
 
-public sealed class PostgresKillTests(PostgresStoreFixture fixture) : KillTests(fixture), IClassFixture<PostgresStoreFixture>;
+public sealed class PostgresKillTests() : KillTests(postgres: true);

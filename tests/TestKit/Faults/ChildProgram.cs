@@ -21,26 +21,24 @@ public sealed class ChildProgram : IAsyncDisposable
     private ChildProgram(Process process) => _process = process;
 
     /// <param name="assembly">File name of the program's assembly; it lies beside the tests.</param>
-    public static ChildProgram Start(string assembly, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null)
+    public static ChildProgram Start(string assembly, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment = null) =>
+        StartCommand(["dotnet", Path.Combine(AppContext.BaseDirectory, assembly), .. arguments], environment);
+
+    /// <param name="command">A program and its arguments.</param>
+    public static ChildProgram StartCommand(string[] command, IReadOnlyDictionary<string, string>? environment = null)
     {
-        var start = new ProcessStartInfo("dotnet")
+        var start = new ProcessStartInfo(command[0], command[1..])
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-            ArgumentList = { Path.Combine(AppContext.BaseDirectory, assembly) },
         };
-        foreach (var argument in arguments)
-        {
-            start.ArgumentList.Add(argument);
-        }
-
         foreach (var (key, value) in environment ?? new Dictionary<string, string>())
         {
             start.Environment[key] = value;
         }
 
-        var process = Process.Start(start) ?? throw new InvalidOperationException($"{assembly} did not start.");
+        var process = Process.Start(start) ?? throw new InvalidOperationException($"{command[0]} did not start.");
         var program = new ChildProgram(process);
         process.OutputDataReceived += (_, line) => program.Read(line.Data);
         process.ErrorDataReceived += (_, line) => program.ReadError(line.Data);

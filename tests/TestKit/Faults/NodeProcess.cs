@@ -25,11 +25,11 @@ public sealed class NodeProcess(Uri hubUrl, string joinToken, string directory) 
             ]);
     }
 
-    /// <summary>Gives the node a line; true once it answered "ok", false if it was killed before.</summary>
-    public async Task<bool> SayAsync(string line)
+    /// <summary>Gives the node a line; its answer "ok …", or null if it was killed before.</summary>
+    public async Task<string?> SayAsync(string line)
     {
         var program = _program!;
-        return await program.TrySayAsync(line) && await program.ReadUntilAsync("ok ") is not null;
+        return await program.TrySayAsync(line) ? await program.ReadUntilAsync("ok ") : null;
     }
 
     /// <summary>Every started attempt, as the node wrote it down: "commandId attempt".</summary>

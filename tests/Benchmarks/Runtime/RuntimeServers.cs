@@ -1,0 +1,148 @@
+using System.Buffers;
+using System.Net;
+using System.Net.Sockets;
+using Grpc.Core;
+using Hub.Benchmarks.V1;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Hub.Benchmarks.Runtime;
+
+/// <summary>The servers under load, each in a process of its own: ours, and the floors it is measured against.</summary>
+internal static class RuntimeServers
+{
+    /// <summary>Messages for each answer of Upload.</summary>
+    public const int AckEvery = 64;
+
+    public const string EchoPath = "/floor/echo";
+    public const string UploadPath = "/floor/upload";
+
+    /// <summary>Serves until the standard input ends; prints the port first.</summary>
+    public static async Task<int> RunAsync(string kind)
+    {
+        if (kind == "tcp")
+        {
+            await ServeTcpAsync();
+            return 0;
+        }
+
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
+            kestrel.AddServerHeader = false;
+        });
+        builder.Services.AddGrpc();
+        builder.Services.AddSingleton<BenchServiceImpl>();
+        await using var app = builder.Build();
+        if (kind == "grpc")
+        {
+            app.MapGrpcService<BenchServiceImpl>();
+        }
+        else
+        {
+            app.MapPost(EchoPath, EchoAsync);
+            app.MapPost(UploadPath, UploadAsync);
+        }
+
+        await app.StartAsync();
+        Console.WriteLine($"port {new Uri(app.Urls.First()).Port}");
+        await Console.In.ReadToEndAsync();
+        await app.StopAsync();
+        return 0;
+    }
+
+    private static async Task ServeTcpAsync()
+    {
+        using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        listener.Listen();
+        Console.WriteLine($"port {((IPEndPoint)listener.LocalEndPoint!).Port}");
+        using var connection = await listener.AcceptAsync();
+        connection.NoDelay = true;
+        var buffer = new byte[64 * 1024];
+        for (int read; (read = await connection.ReceiveAsync(buffer)) > 0;)
+        {
+            await connection.SendAsync(buffer.AsMemory(0, read));
+        }
+    }
+
+    /// <summary>Kestrel alone: the body comes back.</summary>
+    private static async Task EchoAsync(HttpContext context)
+    {
+        var reader = context.Request.BodyReader;
+        while (true)
+        {
+            var result = await reader.ReadAsync();
+            foreach (var part in result.Buffer)
+            {
+                context.Response.BodyWriter.Write(part.Span);
+            }
+
+            reader.AdvanceTo(result.Buffer.End);
+            if (result.IsCompleted)
+            {
+                return;
+            }
+        }
+    }
+
+    /// <summary>Kestrel alone: bytes are counted, and an answer leaves for each 64 messages' worth.</summary>
+    private static async Task UploadAsync(HttpContext context)
+    {
+        context.Features.GetRequiredFeature<IHttpMaxRequestBodySizeFeature>().MaxRequestBodySize = null;
+        context.Features.GetRequiredFeature<IHttpMinRequestBodyDataRateFeature>().MinDataRate = null;
+        var ackBytes = AckEvery * (RuntimeNotes.FrameHeaderBytes + RuntimeNotes.Make(0).CalculateSize());
+        var ack = new byte[RuntimeNotes.FrameHeaderBytes + new Taken { Count = long.MaxValue }.CalculateSize()];
+        long taken = 0;
+        var reader = context.Request.BodyReader;
+        while (true)
+        {
+            var result = await reader.ReadAsync();
+            var acksBefore = taken / ackBytes;
+            taken += result.Buffer.Length;
+            reader.AdvanceTo(result.Buffer.End);
+            for (var due = (taken / ackBytes) - acksBefore; due > 0; due--)
+            {
+                context.Response.BodyWriter.Write(ack);
+            }
+
+            await context.Response.BodyWriter.FlushAsync();
+            if (result.IsCompleted)
+            {
+                return;
+            }
+        }
+    }
+
+    private sealed class BenchServiceImpl : BenchService.BenchServiceBase
+    {
+        public override Task<Note> Unary(Note request, ServerCallContext context) => Task.FromResult(request);
+
+        public override async Task Echo(IAsyncStreamReader<Note> requestStream, IServerStreamWriter<Note> responseStream, ServerCallContext context)
+        {
+            while (await requestStream.MoveNext())
+            {
+                await responseStream.WriteAsync(requestStream.Current);
+            }
+        }
+
+        public override async Task Upload(IAsyncStreamReader<Note> requestStream, IServerStreamWriter<Taken> responseStream, ServerCallContext context)
+        {
+            for (var count = 1L; await requestStream.MoveNext(); count++)
+            {
+                if (count % AckEvery == 0)
+                {
+                    await responseStream.WriteAsync(new Taken { Count = count });
+                }
+            }
+        }
+    }
+}
