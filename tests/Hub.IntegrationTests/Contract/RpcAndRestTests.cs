@@ -5,11 +5,9 @@ using System.Text.RegularExpressions;
 using Google.Api;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
-using Google.Protobuf.WellKnownTypes;
 using Google.Rpc;
 using Grpc.Core;
 using Hub.Contracts.V1;
-using Hub.Identity;
 using Hub.Options.V1;
 using Hub.TestKit;
 
@@ -18,115 +16,12 @@ namespace Hub.IntegrationTests.Contract;
 /// <summary>Every unary RPC by gRPC and by REST: the same answer, and the same refusal.</summary>
 public abstract partial class RpcAndRestTests(StoreFixture fixture)
 {
-    /// <summary>How each RPC is called: with success, and in a way it refuses.</summary>
-    private static readonly Row[] Rows =
-    [
-        new("GetHealth", Caller.Nobody, _ => new GetHealthRequest(), null),
-        new("CreateJoinToken", Caller.Owner, stage => new CreateJoinTokenRequest { TeamId = stage.TeamId }, _ => new CreateJoinTokenRequest { TeamId = "none" }),
-        new("ClaimHost", Caller.Nobody,
-            stage => new ClaimHostRequest { JoinToken = stage.JoinToken, Name = "claimed", Capabilities = { "tasks" } },
-            _ => new ClaimHostRequest { JoinToken = "hjoin_unknown" }),
-        new("EnrollHost", Caller.ApiKey,
-            _ => new EnrollHostRequest { Name = "enrolled", HostType = "vm", IdempotencyKey = "k" }, _ => new EnrollHostRequest()),
-        new("ListHosts", Caller.Owner, stage => new ListHostsRequest { TeamId = stage.TeamId }, _ => new ListHostsRequest { PageSize = 1_001 }),
-        new("GetHost", Caller.Owner, stage => new GetHostRequest { HostId = stage.HostId }, _ => new GetHostRequest { HostId = "none" }),
-        new("Heartbeat", Caller.Node,
-            stage => new HeartbeatRequest { HostId = stage.HostId, ContractVersion = Value.ForString("host-heartbeat.v1"), Timestamp = 1_795_220_370_140 },
-            _ => new HeartbeatRequest { HostId = "none" }),
-        new("RevokeHostCredential", Caller.Owner,
-            stage => new RevokeHostCredentialRequest { HostId = stage.HostId, Reason = "why" }, _ => new RevokeHostCredentialRequest { HostId = "none" }),
-        new("UpdateHost", Caller.Owner,
-            stage => new UpdateHostRequest { HostId = stage.HostId, Name = "renamed", Labels = new Struct { Fields = { ["env"] = Value.ForString("prod") } } },
-            stage => new UpdateHostRequest { HostId = stage.HostId, Name = "" }),
-        new("GetHostPresence", Caller.Owner,
-            stage => new GetHostPresenceRequest { HostId = stage.HostId }, _ => new GetHostPresenceRequest { HostId = "none" }),
-        new("ListHostActivity", Caller.Owner,
-            stage => new ListHostActivityRequest { HostId = stage.HostId }, stage => new ListHostActivityRequest { HostId = stage.HostId, PageSize = 1_001 }),
-        new("ExplainHost", Caller.Owner, stage => new ExplainHostRequest { HostId = stage.HostId }, _ => new ExplainHostRequest { HostId = "none" }),
-        new("ListHostProperties", Caller.Node,
-            stage => new ListHostPropertiesRequest { HostId = stage.HostId }, _ => new ListHostPropertiesRequest { HostId = "none" }),
-        new("SetHostProperty", Caller.Owner,
-            stage => new SetHostPropertyRequest { HostId = stage.HostId, Key = "node_version", Value = Value.ForString("2.0") },
-            stage => new SetHostPropertyRequest { HostId = stage.HostId, Key = "node_version", Value = Value.ForString("2.0"), ExpectedGeneration = 7 }),
-        new("ClearHostProperty", Caller.Owner,
-            stage => new ClearHostPropertyRequest { HostId = stage.HostId, Key = "config" }, _ => new ClearHostPropertyRequest { HostId = "none", Key = "config" }),
-        new("ReportHostProperties", Caller.Node,
-            stage => new ReportHostPropertiesRequest { HostId = stage.HostId, Properties = { new PropertyReport { Key = "disk", Value = Value.ForNumber(7.5), Generation = 3 } } },
-            stage => new ReportHostPropertiesRequest { HostId = stage.HostId, Properties = { new PropertyReport { Key = "Not a key" } } }),
-        new("InitConnect", Caller.Owner,
-            stage => new InitConnectRequest { TeamId = stage.TeamId, HostName = "new" }, _ => new InitConnectRequest { HostId = "none" }),
-        new("CompleteConnect", Caller.Nobody,
-            stage => new CompleteConnectRequest { JoinToken = stage.JoinToken, Name = "completed" }, _ => new CompleteConnectRequest { JoinToken = "hjoin_unknown" }),
-        new("GetBootstrap", Caller.Nobody, _ => new GetBootstrapRequest(), null),
-        new("ValidateJoinToken", Caller.Nobody,
-            stage => new ValidateJoinTokenRequest { Token = stage.JoinToken }, _ => new ValidateJoinTokenRequest { Token = "hjoin_unknown" }),
-        new("ValidateApiKey", Caller.Nobody,
-            stage => new ValidateApiKeyRequest { ApiKey = stage.Key }, _ => new ValidateApiKeyRequest { ApiKey = "rk_live_unknown" }),
-        new("ReleaseHost", Caller.Owner, stage => new ReleaseHostRequest { HostId = stage.HostId }, _ => new ReleaseHostRequest { HostId = "none" }),
-        new("RotateHostCredential", Caller.Owner,
-            stage => new RotateHostCredentialRequest { HostId = stage.HostId }, stage => new RotateHostCredentialRequest { HostId = stage.HostId },
-            SucceedsOnALink: true),
-        new("DeleteHost", Caller.Owner, stage => new DeleteHostRequest { HostId = stage.HostId }, _ => new DeleteHostRequest { HostId = "none" }),
-        new("SyncTasks", Caller.Node,
-            stage => new SyncTasksRequest { HostId = stage.HostId, Tasks = { new HostTask { Id = "t2", Title = "T", Status = "todo" }, new HostTask() } },
-            _ => new SyncTasksRequest { HostId = "none" }),
-        new("ListTasks", Caller.Owner,
-            stage => new ListTasksRequest { HostId = stage.HostId, Status = "doing" },
-            stage => new ListTasksRequest { HostId = stage.HostId, PageToken = "not a token" }),
-        new("GetTask", Caller.Owner,
-            stage => new GetTaskRequest { HostId = stage.HostId, TaskId = "t1" }, stage => new GetTaskRequest { HostId = stage.HostId, TaskId = "none" }),
-        new("UpdateTask", Caller.Owner,
-            stage => new UpdateTaskRequest { HostId = stage.HostId, TaskId = "t1", Status = "done", Assignee = "" },
-            stage => new UpdateTaskRequest { HostId = stage.HostId, TaskId = "t1", Title = new string('x', 2_001) }),
-        new("SyncChat", Caller.Node,
-            stage => new SyncChatRequest { HostId = stage.HostId, Messages = { new ChatMessage { Id = "m2", Content = "c", Timestamp = 5 } } },
-            _ => new SyncChatRequest { HostId = "none" }),
-        new("ListChat", Caller.Owner,
-            stage => new ListChatRequest { HostId = stage.HostId, Channel = "ops" }, stage => new ListChatRequest { HostId = stage.HostId, PageSize = -1 }),
-        new("SendChat", Caller.Owner,
-            stage => new SendChatRequest { HostId = stage.HostId, Content = "hello", From = "me" }, stage => new SendChatRequest { HostId = stage.HostId }),
-        new("CreateCommand", Caller.Owner,
-            stage => new CreateCommandRequest { HostId = stage.HostId, Type = "echo", MaxAttempts = 2, AcceptWithin = Duration.FromTimeSpan(TimeSpan.FromMinutes(2)) },
-            stage => new CreateCommandRequest { HostId = stage.HostId, Type = "another", IdempotencyKey = Stage.CommandKey }),
-        new("ListCommands", Caller.Owner,
-            stage => new ListCommandsRequest { HostId = stage.HostId, Status = "pending" },
-            stage => new ListCommandsRequest { HostId = stage.HostId, Status = "no such word" }),
-        new("GetCommand", Caller.Owner,
-            stage => new GetCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId },
-            stage => new GetCommandRequest { HostId = stage.HostId, CommandId = "none" }),
-        new("ExplainCommand", Caller.Owner,
-            stage => new ExplainCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId },
-            stage => new ExplainCommandRequest { HostId = stage.HostId, CommandId = "none" }),
-        new("CancelCommand", Caller.Owner,
-            stage => new CancelCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Reason = "why" },
-            stage => new CancelCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Reason = new string('x', 501) }),
-        new("DecideCommand", Caller.Owner,
-            stage => new DecideCommandRequest { HostId = stage.HostId, CommandId = stage.ApprovalId, Approve = true },
-            stage => new DecideCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Approve = true }),
-        new("AckCommand", Caller.Node,
-            stage => new AckCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Action = "complete", Result = Value.ForString("r") },
-            stage => new AckCommandRequest { HostId = stage.HostId, CommandId = stage.CommandId, Action = "shout" }),
-        new("PutCommandResult", Caller.Node,
-            stage => new PutCommandResultRequest { HostId = stage.HostId, CommandId = stage.CommandId, Result = Value.ForNumber(7.5) },
-            stage => new PutCommandResultRequest { HostId = stage.HostId, CommandId = "none" }),
-        new("CreateWatchTicket", Caller.Owner,
-            stage => new CreateWatchTicketRequest { TeamId = stage.TeamId }, _ => new CreateWatchTicketRequest { TeamId = "none" }),
-    ];
-
-    private enum Caller
-    {
-        Nobody,
-        Owner,
-        ApiKey,
-        Node,
-    }
-
     [Fact]
     public void Table_HasARowForEveryUnaryRpcWithAnHttpRule()
     {
         var unary = RuledMethod.All.Where(route => !route.Method.IsServerStreaming).Select(route => route.Method.Name);
 
-        Assert.Equal(unary.Order(), Rows.Select(row => row.Rpc).Order());
+        Assert.Equal(unary.Order(), RpcRows.Unary.Select(row => row.Rpc).Order());
     }
 
     [Fact]
@@ -135,9 +30,9 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         // The clock stands still, so that times are alike as well.
         await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
         var faults = new List<string>();
-        foreach (var row in Rows)
+        foreach (var row in RpcRows.Unary)
         {
-            var (one, two) = (await Stage.SetAsync(hub), await Stage.SetAsync(hub));
+            var (one, two) = (await SetStageAsync(hub, row), await SetStageAsync(hub, row));
             await using var linkOfOne = row.SucceedsOnALink ? await one.ConnectAsync(hub) : null;
             await using var linkOfTwo = row.SucceedsOnALink ? await two.ConnectAsync(hub) : null;
             var byGrpc = await GrpcAsync(hub, row, row.Request(one), one);
@@ -163,9 +58,9 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     {
         await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
         var faults = new List<string>();
-        foreach (var row in Rows.Where(row => row.Refused is not null))
+        foreach (var row in RpcRows.Unary.Where(row => row.Refused is not null))
         {
-            var (one, two) = (await Stage.SetAsync(hub), await Stage.SetAsync(hub));
+            var (one, two) = (await SetStageAsync(hub, row), await SetStageAsync(hub, row));
             var byGrpc = await GrpcAsync(hub, row, row.Refused!(one), one);
             var byRest = await RestAsync(hub, row, row.Refused!(two), two);
             if (Refusal.Of(byGrpc.Error, one) is var left && Refusal.Of(byRest.HttpStatus, byRest.Text, two) is var right && left != right)
@@ -177,9 +72,20 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         Assert.Empty(faults);
     }
 
-    private static RuledMethod RouteOf(Row row) => RuledMethod.All.Single(route => route.Method.Name == row.Rpc);
+    private static async Task<Stage> SetStageAsync(HubHost hub, RpcRow row)
+    {
+        var stage = await Stage.SetAsync(hub);
+        if (row.Rpc is "SignIn" or "RefreshSession" or "ResetPassword")
+        {
+            await stage.SignUpAsync(hub);
+        }
 
-    private static async Task<(IMessage? Answer, RpcException? Error)> GrpcAsync(HubHost hub, Row row, IMessage request, Stage stage)
+        return stage;
+    }
+
+    private static RuledMethod RouteOf(RpcRow row) => RuledMethod.All.Single(route => route.Method.Name == row.Rpc);
+
+    private static async Task<(IMessage? Answer, RpcException? Error)> GrpcAsync(HubHost hub, RpcRow row, IMessage request, Stage stage)
     {
         var descriptor = RouteOf(row).Method;
         var method = new Method<IMessage, IMessage>(
@@ -197,7 +103,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         }
     }
 
-    private static async Task<(int HttpStatus, string Text)> RestAsync(HubHost hub, Row row, IMessage message, Stage stage)
+    private static async Task<(int HttpStatus, string Text)> RestAsync(HubHost hub, RpcRow row, IMessage message, Stage stage)
     {
         var route = RouteOf(row);
         var json = JsonNode.Parse(JsonFormatter.Default.Format(message))!.AsObject();
@@ -225,7 +131,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         return ((int)response.StatusCode, await response.Content.ReadAsStringAsync().Within());
     }
 
-    private static IMessage ReadAnswer(Row row, string text)
+    private static IMessage ReadAnswer(RpcRow row, string text)
     {
         var descriptor = RouteOf(row).Method.OutputType;
         if (descriptor.Fields.InFieldNumberOrder() is [{ FieldType: FieldType.Message } raw] && raw.MessageType == HttpBody.Descriptor)
@@ -273,13 +179,11 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         return JsonParser.Default.Parse(Ids().Replace(json, "\"<id>\""), answer.Descriptor);
     }
 
-    [GeneratedRegex("(hcred|hjoin|hwatch)_[A-Za-z0-9_-]{40,}")]
+    [GeneratedRegex(@"(hcred|hjoin|hwatch|hinvite|hrefresh|rk_live)_[A-Za-z0-9_-]{40,}|eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")]
     private static partial Regex Secrets();
 
-    [GeneratedRegex("\"(host|cmd|msg|key|cred)-[0-9a-f-]{36}\"")]
+    [GeneratedRegex("\"(host|cmd|msg|key|cred|user|team|org|invite|audit)-[0-9a-f-]{36}\"")]
     private static partial Regex Ids();
-
-    private sealed record Row(string Rpc, Caller Caller, Func<Stage, IMessage> Request, Func<Stage, IMessage>? Refused, bool SucceedsOnALink = false);
 
     /// <summary>A refusal as both kinds of client see it.</summary>
     private sealed record Refusal(int Grpc, int Http, string Reason, string Message, string Details)
@@ -305,59 +209,6 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
                 (int)System.Enum.Parse<StatusCode>(code.Replace("_", "", StringComparison.Ordinal), ignoreCase: true), httpStatus,
                 json["reason"]?.GetValue<string>() ?? "", stage.Blank(json["error"]!.GetValue<string>()), stage.Blank(string.Join(';', details)));
         }
-    }
-
-    /// <summary>A team with a host that has a task, a message and commands; every call has one of its own.</summary>
-    private sealed record Stage(string TeamId, string HostId, string CommandId, string ApprovalId, string JoinToken, string OwnerToken, string Key, string Credential)
-    {
-        public const string CommandKey = "command-key";
-
-        private static int _count;
-
-        public static async Task<Stage> SetAsync(HubHost hub)
-        {
-            var teamId = $"team-{Interlocked.Increment(ref _count):D6}";
-            var accounts = hub.Service<Accounts>();
-            await accounts.EnsureTeamAsync(teamId, CancellationToken.None);
-            var ownerToken = await accounts.IssueUserTokenAsync(
-                $"{teamId}@example.com", teamId, TeamRole.Owner, TimeSpan.FromHours(1), CancellationToken.None);
-            var key = await accounts.IssueApiKeyAsync(teamId, "key", TeamRole.Member, "test", CancellationToken.None);
-            using var owner = hub.As(ownerToken);
-            async Task<string> JoinToken() => (await owner.WriteAsync("/api/hosts/register-token", "{}")).Expect(201).String("registerToken.joinToken");
-
-            var claimed = (await hub.Rest.WriteAsync("/api/hosts/claim", new { joinToken = await JoinToken(), name = "node" })).Expect(201);
-            var hostId = claimed.String("host.id");
-            using var node = hub.As(claimed.String("credential.token"));
-            await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", """{"tasks":[{"id":"t1","title":"T","status":"doing","assignee":"a"}]}""");
-            await node.WriteAsync($"/api/hosts/{hostId}/chat/sync", """{"messages":[{"id":"m1","from":"f","content":"c","timestamp":7,"channel":"ops"}]}""");
-            await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "to the node" });
-            var command = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", idempotency_key = CommandKey });
-            var approval = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", requires_approval = true });
-            return new Stage(
-                teamId, hostId, command.String("command.id"), approval.String("command.id"), await JoinToken(), ownerToken, key,
-                claimed.String("credential.token"));
-        }
-
-        public async Task<RawNode> ConnectAsync(HubHost hub)
-        {
-            var node = await RawNode.ConnectAsync(hub, Credential);
-            await node.ReadAsync();
-            return node;
-        }
-
-        public string? TokenOf(Caller caller) => caller switch
-        {
-            Caller.Owner => OwnerToken,
-            Caller.ApiKey => Key,
-            Caller.Node => Credential,
-            _ => null,
-        };
-
-        public string Blank(string text) => text
-            .Replace(CommandId, "<command>", StringComparison.Ordinal)
-            .Replace(ApprovalId, "<approval>", StringComparison.Ordinal)
-            .Replace(HostId, "<host>", StringComparison.Ordinal)
-            .Replace(TeamId, "<team>", StringComparison.Ordinal);
     }
 }
 

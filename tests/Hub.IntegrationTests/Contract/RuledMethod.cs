@@ -11,13 +11,15 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
     private static readonly ServiceDescriptor[] Services =
     [
         HealthService.Descriptor, HostService.Descriptor, TaskService.Descriptor, ChatService.Descriptor, CommandService.Descriptor,
-        WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor,
+        WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor, IdentityService.Descriptor, OrgService.Descriptor,
+        AuditService.Descriptor,
     ];
 
     /// <summary>What asks for no credential, or for one in its body.</summary>
     private static readonly HashSet<string> WithoutBearer =
     [
         "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey",
+        "SignUp", "SignIn", "RefreshSession", "RequestPasswordReset", "ResetPassword", "ListSigningKeys",
     ];
 
     public bool AsksForBearer => !WithoutBearer.Contains(Method.Name);
