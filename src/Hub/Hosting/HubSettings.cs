@@ -5,6 +5,7 @@ using System.Security.Cryptography.X509Certificates;
 using Hub.Identity;
 using Hub.Mail;
 using Hub.Storage;
+using Hub.Transcoding;
 
 namespace Hub.Hosting;
 
@@ -162,6 +163,7 @@ internal sealed record HubSettings
         var reflection = Text(ReflectionKey) == DefaultOf(ReflectionKey)
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
+        var origins = Origins(Text(CorsOriginsKey), faults);
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
         var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         var signUp = OneOf(SignUpKey, Text(SignUpKey), ["first", "invite", "open"], faults);
@@ -183,7 +185,7 @@ internal sealed record HubSettings
                 DataDirectory = directory,
                 Store = store,
                 Reflection = reflection,
-                CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
+                CorsOrigins = origins,
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
                 SignUp = Enum.Parse<SignUpPolicy>(signUp!, ignoreCase: true),
@@ -259,6 +261,14 @@ internal sealed record HubSettings
         }
 
         return new SupabaseSettings($"{url.AbsoluteUri.TrimEnd('/')}/auth/v1", anonKey, secret.Length == 0 ? null : secret);
+    }
+
+    private static string[] Origins(string text, List<string> faults)
+    {
+        var origins = text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        faults.AddRange(origins.Where(origin => !JsonTranscodingOptions.IsOrigin(origin)).Select(origin =>
+            $"{CorsOriginsKey}: '{origin}' is no origin; write scheme://host or scheme://host:port in lower case, without a path."));
+        return origins;
     }
 
     private static List<IPAddress> Proxies(string text, List<string> faults)

@@ -166,20 +166,20 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         store.WriteAsync(teamId, tx =>
         {
             // Read again inside the transaction: the token may have been bound or revoked meanwhile.
-            var hostId = Live(tx.QuerySingleOrDefault<ClaimRow>(ClaimSql, new { hash })).HostId;
-            tx.Execute("update join_tokens set claimed_at = @NowMs where secret_hash = @hash and claimed_at is null", new { tx.NowMs, hash });
-            if (hostId is null)
+            var hostId = Live(tx, hash).HostId;
+            if (hostId is null && MarkClaimed(tx, hash))
             {
                 hostId = Register(tx, teamId, node, null);
-                if (tx.Execute(
-                    "update join_tokens set host_id = @hostId where secret_hash = @hash and host_id is null and revoked_at is null",
-                    new { hostId, hash }) == 0)
-                {
-                    throw Refused();
-                }
+                tx.Execute("update join_tokens set host_id = @hostId where secret_hash = @hash", new { hostId, hash });
             }
             else
             {
+                // Bound by now at the latest: by a twin on another replica, whose commit the update waited for. Whoever revokes or deletes
+                // the host holds its link's row from the start as well, so either this claim sees that, or its credential is seen there.
+                hostId ??= Live(tx, hash).HostId ?? throw Refused();
+                tx.Query<string>($"select host_id from links where host_id = @hostId{tx.Dialect.ForUpdate}", new { hostId });
+                _ = Live(tx, hash);
+                MarkClaimed(tx, hash);
                 Describe(tx, teamId, hostId, node);
             }
 
@@ -192,6 +192,12 @@ internal sealed class Enrolment(Store store, TimeProvider time)
             AuditLog.Append(tx, teamId, Actor.JoinToken, AuditAction.HostClaimed, hostId, hostId);
             return new EnrolledHost(teamId, hostId, IssueCredential(tx, teamId, hostId));
         });
+
+    private ClaimRow Live(StoreTransaction tx, string hash) => Live(tx.QuerySingleOrDefault<ClaimRow>(ClaimSql, new { hash }));
+
+    /// <returns>Whether it was the first time.</returns>
+    private static bool MarkClaimed(StoreTransaction tx, string hash) =>
+        tx.Execute("update join_tokens set claimed_at = @NowMs where secret_hash = @hash and claimed_at is null", new { tx.NowMs, hash }) == 1;
 
     /// <summary>A join token that may be claimed, or a credential that its holder may exchange.</summary>
     private ClaimRow Live(ClaimRow? found) =>

@@ -20,12 +20,12 @@ internal sealed class Authenticator(
         """;
 
     private const string UserSql = """
-        select user_id, email, name from users where user_id = @userId and (@sessionId is null or exists (
-            select 1 from sessions s where s.session_id = @sessionId and s.user_id = @userId and s.revoked_at is null))
+        select user_id, email, name from users where user_id = @UserId and (@SessionId is null or exists (
+            select 1 from sessions s where s.session_id = @SessionId and s.user_id = @UserId and s.revoked_at is null))
         """;
 
     private const string TeamsSql = """
-        select m.team_id, m.role, t.suspended_at from team_members m join teams t on t.team_id = m.team_id where m.user_id = @userId
+        select m.team_id, m.role, t.suspended_at from team_members m join teams t on t.team_id = m.team_id where m.user_id = @UserId
         """;
 
     /// <summary>The principal behind an <c>authorization</c> header.</summary>
@@ -107,7 +107,7 @@ internal sealed class Authenticator(
     {
         if (userTokens.Check(token) is { } own)
         {
-            return await FindUserAsync(own.UserId, cancellation, own.SessionId) ?? throw Invalid();
+            return await FindUserAsync(own, cancellation) ?? throw Invalid();
         }
 
         return supabaseTokens is not null && await supabaseTokens.CheckAsync(token, cancellation) is { } external
@@ -127,27 +127,27 @@ internal sealed class Authenticator(
             tx => tx.QuerySingleOrDefault<string>(byExternalId, external)
                 ?? admission.Admit(tx, new Newcomer(external.Email, external.Email, ExternalId: external.ExternalId)).UserId,
             cancellation);
-        return await FindUserAsync(userId, cancellation) ?? throw Invalid();
+        return await FindUserAsync(new UserToken(userId, GoodUntil: external.GoodUntil), cancellation) ?? throw Invalid();
     }
 
-    /// <summary>A user with the present roles, or null if there is none (any more), or the session was ended.</summary>
-    public Task<Principal.User?> FindUserAsync(string userId, CancellationToken cancellation, string? sessionId = null) =>
-        store.ReadAsync(
+    /// <summary>A user with the present roles, or null if there is none (any more), or the token or its session has ended.</summary>
+    public async Task<Principal.User?> FindUserAsync(UserToken token, CancellationToken cancellation) =>
+        token.GoodUntil <= time.GetUtcNow() ? null : await store.ReadAsync(
             TeamScope.System,
             async reader =>
             {
-                var user = await reader.QuerySingleOrDefaultAsync<UserRow>(UserSql, new { userId, sessionId });
+                var user = await reader.QuerySingleOrDefaultAsync<UserRow>(UserSql, token);
                 if (user is null)
                 {
                     return null;
                 }
 
-                var teams = await reader.QueryAsync<TeamRow>(TeamsSql, new { userId });
+                var teams = await reader.QueryAsync<TeamRow>(TeamsSql, new { token.UserId });
                 return new Principal.User(
                     user.UserId, user.Email, teams.ToDictionary(row => row.TeamId, row => Roles.Parse(row.Role)))
                 {
                     FullName = user.Name,
-                    SessionId = sessionId,
+                    Token = token,
                     Suspended = teams.Where(row => row.SuspendedAt is not null).Select(row => row.TeamId).ToHashSet(),
                 };
             },

@@ -85,7 +85,7 @@ internal sealed class LocalIdentity(
         tx =>
         {
             if (tx.Execute(
-                "update sessions set revoked_at = @NowMs where session_id = @SessionId and revoked_at is null", new { tx.NowMs, user.SessionId }) == 1)
+                "update sessions set revoked_at = @NowMs where session_id = @SessionId and revoked_at is null", new { tx.NowMs, user.Token.SessionId }) == 1)
             {
                 AppendToTeams(tx, user.UserId, user.Email, AuditAction.SignedOut);
             }

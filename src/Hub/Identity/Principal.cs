@@ -27,8 +27,8 @@ internal abstract record Principal
         /// <summary>The name the person goes by.</summary>
         public string FullName { get; init; } = "";
 
-        /// <summary>The session of the token; null for tokens of the command line or of another provider.</summary>
-        public string? SessionId { get; init; }
+        /// <summary>What the user called with.</summary>
+        public required UserToken Token { get; init; }
 
         /// <summary>Those of <see cref="Teams"/> that are suspended.</summary>
         public IReadOnlySet<string> Suspended { get; init; } = new HashSet<string>();

@@ -9,7 +9,10 @@ using Hub.Errors;
 namespace Hub.Identity;
 
 /// <summary>Who a Supabase token speaks for. Nothing else in it counts: roles and teams are the Hub's own.</summary>
-internal sealed record ExternalUser(string ExternalId, string Email);
+/// <param name="ExternalId">Its id for the user.</param>
+/// <param name="Email">In lower case.</param>
+/// <param name="GoodUntil">When the token ends, with the leeway for clocks; null for somebody who just signed in.</param>
+internal sealed record ExternalUser(string ExternalId, string Email, DateTimeOffset? GoodUntil = null);
 
 /// <summary>
 /// Checks access tokens of Supabase Auth. The key is chosen by kid and its own algorithm is demanded: HS256 only ever meets the shared secret,
@@ -77,7 +80,7 @@ internal sealed class SupabaseTokens(SupabaseSettings settings, HttpClient http,
         var isOurs = Text(root, "iss") == settings.AuthUrl && Text(root, "aud") == Audience && Text(root, "role") == Audience
             && time.GetUtcNow() < expires + ClockSkew;
         return isOurs && Text(root, "sub") is { Length: > 0 } id && Text(root, "email") is { Length: > 0 } email
-            ? new ExternalUser(id, email.ToLowerInvariant())
+            ? new ExternalUser(id, email.ToLowerInvariant(), expires + ClockSkew)
             : null;
     }
 

@@ -7,7 +7,10 @@ using Hub.Contracts.V1;
 namespace Hub.Identity;
 
 /// <summary>What a checked token says.</summary>
-internal sealed record UserToken(string UserId, string? SessionId);
+/// <param name="UserId">Whom it speaks for.</param>
+/// <param name="SessionId">The session it ends with; null where it ends by time alone.</param>
+/// <param name="GoodUntil">When it ends, with the leeway for clocks; null where that is not known.</param>
+internal sealed record UserToken(string UserId, string? SessionId = null, DateTimeOffset? GoodUntil = null);
 
 /// <summary>
 /// Signs and checks the Hub's own user tokens: JWTs with ES256 (RFC 7519, RFC 7518 §3.4). One key, one issuer, one audience, one type:
@@ -127,7 +130,7 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
             var expires = DateTimeOffset.FromUnixTimeSeconds(claims.RootElement.GetProperty("exp").GetInt64());
             return Is(claims, "iss", Issuer) && Is(claims, "aud", Audience) && time.GetUtcNow() < expires + ClockSkew
                 && claims.RootElement.GetProperty("sub").GetString() is { } userId
-                ? new UserToken(userId, claims.RootElement.TryGetProperty("sid", out var session) ? session.GetString() : null)
+                ? new UserToken(userId, claims.RootElement.TryGetProperty("sid", out var session) ? session.GetString() : null, expires + ClockSkew)
                 : null;
         }
         catch (Exception e) when (e is FormatException or JsonException or KeyNotFoundException or InvalidOperationException

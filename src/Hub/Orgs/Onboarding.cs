@@ -1,11 +1,12 @@
 using Hub.Contracts.V1;
 using Hub.Hosting;
+using Hub.Hosts;
 using Hub.Storage;
 
 namespace Hub.Orgs;
 
 /// <summary>How far a newcomer is: organisation, team, host, first heartbeat, each with the exact next thing to do.</summary>
-internal sealed class Onboarding(Store store, PublicAddress address)
+internal sealed class Onboarding(HostDirectory directory, PublicAddress address)
 {
     private const string Curl = "curl -sS -H \"authorization: Bearer $TOKEN\"";
     private const string Json = "-H 'content-type: application/json'";
@@ -13,14 +14,9 @@ internal sealed class Onboarding(Store store, PublicAddress address)
     /// <param name="team">Null before there is one.</param>
     public async Task<GetOnboardingResponse> ShowAsync(Org? org, Team? team, CancellationToken cancellation)
     {
-        var hosts = team is null ? new HostsRow(0, 0) : await store.ReadAsync(
-            TeamScope.Of(team.Id),
-            reader => reader.QuerySingleAsync<HostsRow>(
-                """
-                select count(*) as hosts, count(last_seen_at) as seen from hosts where team_id = @teamId and deleted_at is null
-                """,
-                new { teamId = team.Id }),
-            cancellation);
+        var hosts = team is null
+            ? []
+            : (await directory.ListAsync(team.Id, converged: null, PageToken.SizeMax, pageToken: "", cancellation)).Hosts;
         var api = $"{address.Url}/api";
         OnboardingStep[] steps =
         [
@@ -30,10 +26,10 @@ internal sealed class Onboarding(Store store, PublicAddress address)
             Step("team", team is not null, $"{api}/teams",
                 "Create a team: it holds your hosts and your people.", $"The team {team?.Name} is there.",
                 $"{Curl} {Json} -d '{{\"orgId\":\"{org?.Id ?? "<org id>"}\",\"name\":\"My team\"}}' {api}/teams"),
-            Step("host", hosts.Hosts > 0, $"{api}/connect/bootstrap",
-                "Connect a host: the answer has a join token and the lines to run on the machine.", $"The team has {hosts.Hosts} host(s).",
+            Step("host", hosts.Count > 0, $"{api}/connect/bootstrap",
+                "Connect a host: the answer has a join token and the lines to run on the machine.", "The team has a host.",
                 $"{Curl} {Json} -d '{{\"teamId\":\"{team?.Id ?? "<team id>"}\"}}' {api}/connect/init"),
-            Step("heartbeat", hosts.Seen > 0, $"{api}/hosts?teamId={team?.Id ?? "<team id>"}",
+            Step("heartbeat", hosts.Any(host => host.LastHeartbeatAt is not null), $"{api}/hosts?teamId={team?.Id ?? "<team id>"}",
                 "Start the node on the machine and wait for its first heartbeat.", "A host has said that it is there.",
                 $"{Curl} '{api}/hosts?teamId={team?.Id ?? "<team id>"}'"),
         ];
@@ -48,6 +44,4 @@ internal sealed class Onboarding(Store store, PublicAddress address)
         Command = done ? "" : command,
         Url = url,
     };
-
-    private sealed record HostsRow(long Hosts, long Seen);
 }

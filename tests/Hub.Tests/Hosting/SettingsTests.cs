@@ -35,6 +35,11 @@ public sealed class SettingsTests
             (HubSettings.ReflectionKey, "maybe"),
             (HubSettings.SigningKeyKey, "no PEM"),
             (HubSettings.PublicUrlKey, "hub.example.com"),
+            (HubSettings.CorsOriginsKey, "https://hub.example.com, https://hub.example.com/app"),
+            (HubSettings.SignUpKey, "everybody"),
+            (HubSettings.PlanKey, "gold"),
+            (HubSettings.SmtpUrlKey, "https://mail.example.com"),
+            (HubSettings.AuthBackendKey, "ldap"),
         ];
 
         var faults = Assert.Throws<SettingsException>(() => Read(wrong)).Faults;
