@@ -1,3 +1,4 @@
+using Hub.Records;
 using Hub.Storage;
 
 namespace Hub.Hosting;
@@ -7,6 +8,9 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan TombstonesKept = TimeSpan.FromDays(30);
+
+    /// <summary>Run events and trust events: whatever repeats one later than this stores it anew.</summary>
+    private static readonly TimeSpan LogsKept = TimeSpan.FromDays(30);
 
     /// <summary>Events, and with them the commands of deleted hosts that they tell of.</summary>
     private static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
@@ -47,10 +51,16 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
             {
                 var tombstones = tx.Execute(
                     """
-                    delete from tasks where (host_id, task_id) in (
-                        select host_id, task_id from tasks where deleted_at is not null and deleted_at <= @before limit @limit)
+                    delete from records where (host_id, collection, record_id) in (
+                        select host_id, collection, record_id from records where deleted_at is not null and deleted_at <= @before limit @limit)
                     """,
                     new { before = tx.NowMs - (long)TombstonesKept.TotalMilliseconds, limit = BatchMax });
+                var logs = RecordCollections.All.Where(collection => collection.IsLog).Max(collection => tx.Execute(
+                    """
+                    delete from records where (host_id, collection, record_id) in (
+                        select host_id, collection, record_id from records where collection = @Name and changed_at <= @before limit @limit)
+                    """,
+                    new { collection.Name, before = tx.NowMs - (long)LogsKept.TotalMilliseconds, limit = BatchMax }));
                 var events = tx.Execute(
                     """
                     delete from events where (team_id, seq) in (select team_id, seq from events where at <= @before limit @limit)
@@ -71,7 +81,7 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
                     new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
                 var byPlan = SweepHistory(tx);
                 var sessions = SweepIdentity(tx);
-                return new[] { tombstones, orphans, events, surplus, byPlan, sessions }.Max() == BatchMax;
+                return new[] { tombstones, logs, orphans, events, surplus, byPlan, sessions }.Max() == BatchMax;
             },
             cancellation))
         {

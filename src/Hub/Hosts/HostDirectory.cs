@@ -166,7 +166,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
                 EndLink(tx, access.HostId); // First, as for a revocation.
                 var deleted = new { hostId = access.HostId, now = tx.NowMs };
                 foreach (var table in (ReadOnlySpan<string>)
-                    ["join_tokens", "tasks", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties"])
+                    ["join_tokens", "records", "usage_ledger", "run_decisions", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties"])
                 {
                     tx.Execute($"delete from {table} where host_id = @hostId", deleted);
                 }

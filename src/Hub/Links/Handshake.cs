@@ -5,8 +5,8 @@ using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
 using Hub.Identity;
+using Hub.Records;
 using Hub.Storage;
-using Hub.Tasks;
 using Hub.Text;
 using Microsoft.Extensions.Options;
 
@@ -106,7 +106,7 @@ internal sealed class Handshake(
         });
         if (journalNew)
         {
-            TaskRecords.RestartNumbering(tx, node.HostId, hello.JournalId);
+            RecordStore.RestartNumbering(tx, node.HostId, hello.JournalId);
         }
 
         ChatLog.ConfirmOnHello(tx, node.TeamId, node.HostId, chatFrom, row.ChatDownSeq);

@@ -2,8 +2,8 @@ using Hub.Chat;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Errors;
+using Hub.Records;
 using Hub.Storage;
-using Hub.Tasks;
 using Hub.Text;
 
 namespace Hub.Links;
@@ -15,7 +15,7 @@ internal sealed record BatchAnswer(Ack? Ack, Nack? Nack);
 /// Applies numbered entries and moves the lane's position in the same transaction (stream-protocol.md §2): a repeat has no effect, a gap is
 /// refused, an entry that can never be stored is set aside so that it does not block the lane.
 /// </summary>
-internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
+internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
 {
     /// <summary>Rejected records kept per host; the oldest go first.</summary>
     private const int RejectedMax = 1_000;
@@ -81,7 +81,7 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
         var ack = new Ack { Lane = batch.Lane, Seq = moves ? batch.LastSeq : stored };
         if (entry.SnapshotPart is { } part)
         {
-            ack.Rejected.Add(RejectPart(tx, link, entry, part.SnapshotId, part.Records[0].RecordId, fault));
+            ack.Rejected.Add(RejectPart(tx, link, entry, part.Records[0], part.SnapshotId, fault));
         }
         else
         {
@@ -157,19 +157,27 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
                 new HubException(ErrorReason.RecordInvalid, "The note names no lane."),
             (Lane.Commands, Entry.BodyOneofCase.CommandAccepted or Entry.BodyOneofCase.CommandStarted
                 or Entry.BodyOneofCase.CommandOutcome or Entry.BodyOneofCase.RejectedNoted) => null,
-            (Lane.Bulk, Entry.BodyOneofCase.SnapshotBegin) when entry.SnapshotBegin.SnapshotId.Length is > 0 and <= 64 => null,
+            (Lane.Bulk, Entry.BodyOneofCase.SnapshotBegin) when entry.SnapshotBegin.SnapshotId.Length is > 0 and <= 64
+                && RecordCollections.Find(entry.SnapshotBegin.Collection) is not null => null,
             (Lane.Bulk, Entry.BodyOneofCase.SnapshotPart or Entry.BodyOneofCase.SnapshotEnd) => null,
             _ => new HubException(ErrorReason.RecordInvalid, $"{entry.BodyCase} does not travel on the lane {EnumText<Lane>.Of(lane)}."),
         };
     }
 
-    private static HubException? Fault(Delta delta) => delta switch
+    private static HubException? Fault(Delta delta)
     {
-        { Collection: not Collection.Tasks } => new HubException(ErrorReason.RecordInvalid, "The Hub does not know this collection."),
-        { Op: DeltaOp.Delete } => TaskRules.Fault(delta.RecordId, null),
-        { Op: DeltaOp.Upsert, BodyCase: Delta.BodyOneofCase.Task } => TaskRules.Fault(delta.RecordId, delta.Task),
-        _ => new HubException(ErrorReason.RecordInvalid, "A delta is a DELETE, or an UPSERT with the body of its collection."),
-    };
+        if (RecordCollections.Find(delta.Collection) is not { } collection)
+        {
+            return new HubException(ErrorReason.RecordInvalid, "The Hub does not know this collection.");
+        }
+
+        return (delta.Op, collection.BodyOf(delta)) switch
+        {
+            (DeltaOp.Delete, _) => collection.Fault(delta.RecordId, null),
+            (DeltaOp.Upsert, { } body) => collection.Fault(delta.RecordId, body),
+            _ => new HubException(ErrorReason.RecordInvalid, "A delta is a DELETE, or an UPSERT with the body of its collection."),
+        };
+    }
 
     private void Apply(StoreTransaction tx, LinkIdentity link, Entry entry, Ack ack)
     {
@@ -177,7 +185,7 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
         {
             case Entry.BodyOneofCase.Delta:
                 var change = ChangeOf(entry.Delta, link.JournalId, entry.Seq, snapshotId: "");
-                if (tasks.Apply(tx, link.TeamId, link.HostId, change).ConflictId is { } conflictId)
+                if (records.Apply(tx, link.TeamId, link.HostId, change).ConflictId is { } conflictId)
                 {
                     ack.Conflicts.Add(new ConflictNotice
                     {
@@ -235,49 +243,58 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
                 on conflict (host_id, collection) do update set snapshot_id = excluded.snapshot_id, base_seq = excluded.base_seq,
                     started_at = excluded.started_at
                 """,
-                new { link.HostId, link.TeamId, collection = TaskRecords.Collection, begin.SnapshotId, begin.BaseSeq, tx.NowMs });
+                new { link.HostId, link.TeamId, collection = RecordCollections.Find(begin.Collection)!.Name, begin.SnapshotId, begin.BaseSeq, tx.NowMs });
             return;
         }
 
         var snapshotId = entry.SnapshotPart?.SnapshotId ?? entry.SnapshotEnd.SnapshotId;
         if (tx.QuerySingleOrDefault<SnapshotRow>(
-            "select snapshot_id, base_seq from snapshots where host_id = @HostId and snapshot_id = @snapshotId",
+            "select snapshot_id, base_seq, collection from snapshots where host_id = @HostId and snapshot_id = @snapshotId",
             new { link.HostId, snapshotId }) is not { } snapshot)
         {
             return; // A newer snapshot of the collection began meanwhile.
         }
 
+        var collection = RecordCollections.Named(snapshot.Collection);
         if (entry.SnapshotPart is { } part)
         {
             foreach (var delta in part.Records)
             {
                 if (Fault(delta) is { } fault)
                 {
-                    ack.Rejected.Add(RejectPart(tx, link, entry, snapshotId, delta.RecordId, fault));
+                    ack.Rejected.Add(RejectPart(tx, link, entry, delta, snapshotId, fault));
                 }
                 else if (delta.Op == DeltaOp.Upsert)
                 {
-                    tasks.Apply(tx, link.TeamId, link.HostId, ChangeOf(delta, link.JournalId, snapshot.BaseSeq, snapshotId));
+                    records.Apply(tx, link.TeamId, link.HostId, ChangeOf(delta, link.JournalId, snapshot.BaseSeq, snapshotId));
                 }
             }
 
             return;
         }
 
-        tasks.DeleteUnmentioned(tx, link.TeamId, link.HostId, link.JournalId, snapshotId, snapshot.BaseSeq);
+        records.DeleteUnmentioned(tx, link.TeamId, link.HostId, collection, link.JournalId, snapshotId, snapshot.BaseSeq);
         tx.Execute("delete from snapshots where host_id = @HostId and snapshot_id = @snapshotId", new { link.HostId, snapshotId });
     }
 
-    private static TaskChange ChangeOf(Delta delta, string journalId, long seq, string snapshotId) => new(
-        delta.RecordId, delta.Op == DeltaOp.Delete ? null : delta.Task, delta.Version, delta.HasBaseVersion ? delta.BaseVersion : null,
-        RecordOrigin.Node, journalId, seq, snapshotId);
+    private static RecordChange ChangeOf(Delta delta, string journalId, long seq, string snapshotId)
+    {
+        var collection = RecordCollections.Find(delta.Collection)!; // Fault has asked.
+        return new RecordChange(
+            collection, delta.RecordId, delta.Op == DeltaOp.Delete ? null : collection.BodyOf(delta), delta.Version,
+            delta.HasBaseVersion ? delta.BaseVersion : null, RecordOrigin.Node, journalId, seq, snapshotId);
+    }
 
     /// <summary>The node has the record, so what the Hub could store of it before stays.</summary>
     private static RejectedRecord RejectPart(
-        StoreTransaction tx, LinkIdentity link, Entry entry, string snapshotId, string recordId, HubException fault)
+        StoreTransaction tx, LinkIdentity link, Entry entry, Delta delta, string snapshotId, HubException fault)
     {
-        TaskRecords.Mention(tx, link.HostId, recordId, snapshotId);
-        return Reject(tx, link, Lane.Bulk, entry.Seq, recordId, fault);
+        if (RecordCollections.Find(delta.Collection) is { } collection)
+        {
+            RecordStore.Mention(tx, link.HostId, collection, delta.RecordId, snapshotId);
+        }
+
+        return Reject(tx, link, Lane.Bulk, entry.Seq, delta.RecordId, fault);
     }
 
     private static string RecordIdOf(Entry entry) => entry.Delta?.RecordId ?? entry.Chat?.Id ?? "";
@@ -325,5 +342,5 @@ internal sealed class LaneEntries(TaskRecords tasks, StoreGuards guards)
 
     private sealed record RejectedRow(string Lane, long Seq, string RecordId, string Reason, string Detail);
 
-    private sealed record SnapshotRow(string SnapshotId, long BaseSeq);
+    private sealed record SnapshotRow(string SnapshotId, long BaseSeq, string Collection);
 }

@@ -1,103 +1,48 @@
+using System.Globalization;
 using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
 using Hub.Identity;
+using Hub.Records;
 using Hub.Storage;
 using Hub.Text;
 
 namespace Hub.Tasks;
 
-/// <summary>hub.v1.TaskService: tasks of nodes without a link, and of all hosts for reading.</summary>
-internal sealed class TaskGrpcService(Access access, Store store, TaskRecords records, Presence presence, TimeProvider time)
+/// <summary>hub.v1.TaskService: tasks of nodes without a link, and of all hosts for reading; comments; the conflict ledger.</summary>
+internal sealed class TaskGrpcService(
+    Access access, Store store, RecordStore records, RecordIntake intake, RecordPages pages, ConflictLedger conflicts, Presence presence, TimeProvider time)
     : TaskService.TaskServiceBase
 {
-    /// <summary>Largest batch a node may send; the contract's own is 200.</summary>
-    private const int BatchMax = 1_000;
-
-    private const string PageSql = """
-        select task_id, version, body from tasks
-        where host_id = @hostId and team_id = @teamId and deleted_at is null and (version, task_id) < (@version, @id)
-        order by version desc, task_id desc limit @limit
-        """;
-
-    private const string PageByStatusSql = """
-        select task_id, version, body from tasks
-        where host_id = @hostId and team_id = @teamId and status = @status and deleted_at is null and (version, task_id) < (@version, @id)
-        order by version desc, task_id desc limit @limit
-        """;
-
-    private const string OneSql = """
-        select task_id, version, body from tasks
-        where host_id = @hostId and team_id = @teamId and task_id = @taskId and deleted_at is null
-        """;
+    private const int CommentMax = 64 * 1024;
 
     public override async Task<SyncTasksResponse> SyncTasks(SyncTasksRequest request, ServerCallContext context)
     {
         var host = await access.NodeAsync(context, request.HostId);
-        if (request.Tasks.Count > BatchMax)
-        {
-            throw HubException.InvalidField("tasks", $"Send at most {BatchMax} tasks at once.");
-        }
-
         await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
         var now = time.NowMs() * 1000;
-        var response = new SyncTasksResponse { Ok = true };
-        var changes = new List<TaskChange>(request.Tasks.Count);
-        foreach (var task in request.Tasks)
-        {
-            var clean = CleanText.Of(task);
-            if (TaskRules.Fault(clean.Id, clean) is { } fault)
-            {
-                response.Rejected.Add(new RejectedItem { Id = clean.Id, Reason = EnumText<ErrorReason>.Of(fault.Reason), Detail = fault.Message });
-                continue;
-            }
-
-            // A date nobody can read must not hold the task back: it counts as changed now.
-            var version = TaskRecords.TryReadVersion(clean.UpdatedAt, out var dated) ? dated : now;
-            changes.Add(new TaskChange(clean.Id, clean, version, null, RecordOrigin.Node, "", 0));
-        }
-
-        if (changes.Count > 0)
-        {
-            var applied = await store.WriteAsync(
-                host.TeamId,
-                tx => changes.ConvertAll(change => (change.TaskId, Applied: records.Apply(tx, host.TeamId, host.HostId, change))),
-                context.CancellationToken);
-            response.Synced = applied.Count;
-            response.Conflicts.AddRange(applied.Where(item => item.Applied.ConflictId is not null).Select(item => item.TaskId));
-        }
-
-        return response;
+        var (taken, rejected) = await intake.TakeAsync(
+            host, RecordCollections.Tasks, request.Tasks, "tasks", context.CancellationToken,
+            task => TryReadVersion(task.UpdatedAt, out var dated) ? dated : now); // A date nobody can read must not hold the task back.
+        return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
 
     public override async Task<ListTasksResponse> ListTasks(ListTasksRequest request, ServerCallContext context)
     {
         var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
-        var size = PageToken.Size(request.PageSize);
-        var (version, id) = PageToken.Read(request.PageToken, long.MaxValue);
-        var rows = await store.ReadAsync(
-            TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<TaskRow>(
-                request.Status.Length == 0 ? PageSql : PageByStatusSql,
-                new { hostId = host.HostId, teamId = host.TeamId, status = request.Status, version, id, limit = size + 1 }),
-            context.CancellationToken);
-        return new()
-        {
-            Tasks = { rows.Take(size).Select(row => TaskRecords.ToTask(row.Body, row.Version)) },
-            NextPageToken = rows.Count > size ? PageToken.Of(rows[size - 1].Version, rows[size - 1].TaskId) : "",
-        };
+        var filter = new RecordFilter(Status: request.Status, Agent: request.Assignee, Level: request.Priority);
+        var (tasks, next) = await pages.ListAsync<HostTask>(
+            host, RecordCollections.Tasks, filter, request.PageSize, request.PageToken, context.CancellationToken);
+        return new() { Tasks = { tasks }, NextPageToken = next };
     }
 
     public override async Task<GetTaskResponse> GetTask(GetTaskRequest request, ServerCallContext context)
     {
         var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
-        var row = await store.ReadAsync(
-            TeamScope.Of(host.TeamId),
-            reader => reader.QuerySingleOrDefaultAsync<TaskRow>(
-                OneSql, new { hostId = host.HostId, teamId = host.TeamId, taskId = request.TaskId }),
-            context.CancellationToken) ?? throw NotFound(request.TaskId);
-        return new() { Task = TaskRecords.ToTask(row.Body, row.Version) };
+        var task = await pages.GetAsync<HostTask>(
+            host, RecordCollections.Tasks, request.TaskId, context.CancellationToken, ErrorReason.TaskNotFound);
+        return new() { Task = task };
     }
 
     public override async Task<UpdateTaskResponse> UpdateTask(UpdateTaskRequest request, ServerCallContext context)
@@ -107,29 +52,107 @@ internal sealed class TaskGrpcService(Access access, Store store, TaskRecords re
             host.TeamId,
             tx =>
             {
-                var row = tx.QuerySingleOrDefault<TaskRow>(OneSql, new { hostId = host.HostId, teamId = host.TeamId, taskId = request.TaskId })
-                    ?? throw NotFound(request.TaskId);
-                if (request.ExpectedVersion != 0 && request.ExpectedVersion != row.Version)
+                var stored = RecordPages.Get<HostTask>(tx, host, RecordCollections.Tasks, request.TaskId, ErrorReason.TaskNotFound);
+                if (request.ExpectedVersion != 0 && request.ExpectedVersion != stored.Version)
                 {
                     throw new HubException(
                         ErrorReason.VersionMismatch, "The task was changed meanwhile; read it again and repeat the change on what it is now.",
-                        ("version", $"{row.Version}"));
+                        ("version", $"{stored.Version}"));
                 }
 
-                var changed = Changed(TaskRecords.ToTask(row.Body, row.Version), CleanText.Of(request));
-                changed.Version = TaskRecords.NextVersion(tx, row.Version);
+                var changed = Changed(stored, CleanText.Of(request));
+                changed.Version = RecordStore.NextVersion(tx, stored.Version);
                 changed.UpdatedAt = DateTimeOffset.FromUnixTimeMilliseconds(tx.NowMs).ToString("O");
-                if (TaskRules.Fault(row.TaskId, changed) is { } fault)
+                if (RecordCollections.Tasks.Fault(request.TaskId, changed) is { } fault)
                 {
                     throw fault;
                 }
 
                 records.Apply(
-                    tx, host.TeamId, host.HostId, new TaskChange(row.TaskId, changed, changed.Version, null, RecordOrigin.Cloud, "", 0));
+                    tx, host.TeamId, host.HostId,
+                    new RecordChange(RecordCollections.Tasks, request.TaskId, changed, changed.Version, null, RecordOrigin.Cloud));
                 return changed;
             },
             context.CancellationToken);
         return new() { Task = task };
+    }
+
+    public override async Task<ListTaskCommentsResponse> ListTaskComments(ListTaskCommentsRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        var (comments, next) = await pages.ListAsync<TaskComment>(
+            host, RecordCollections.TaskComments, new RecordFilter(ParentId: request.TaskId), request.PageSize, request.PageToken,
+            context.CancellationToken);
+        return new() { Comments = { comments }, NextPageToken = next };
+    }
+
+    public override async Task<CreateTaskCommentResponse> CreateTaskComment(CreateTaskCommentRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Member, node: true);
+        var clean = CleanText.Of(request);
+        if (clean.Content.Length is 0 or > CommentMax)
+        {
+            throw HubException.InvalidField("content", $"A comment has 1 to {CommentMax} characters.");
+        }
+
+        if (clean.TaskId.Length > RecordCollection.ShortTextMax)
+        {
+            throw HubException.InvalidField("task_id", $"A task's id has at most {RecordCollection.ShortTextMax} characters.");
+        }
+
+        var draft = new TaskComment
+        {
+            Id = clean.Id.Length > 0 ? clean.Id : EntityId.New("comment", time),
+            TaskId = clean.TaskId,
+            Author = clean.Author.Length > 0 ? clean.Author : host.Caller.Name,
+            Content = clean.Content,
+            Timestamp = clean.Timestamp > 0 ? clean.Timestamp : time.NowMs(),
+        };
+        if (clean.HasCategory)
+        {
+            draft.Category = clean.Category;
+        }
+
+        if (RecordCollections.TaskComments.Fault(draft.Id, draft) is { } fault)
+        {
+            throw fault;
+        }
+
+        await store.WriteAsync(
+            host.TeamId,
+            tx =>
+            {
+                if (!host.IsNode)
+                {
+                    // A node may comment on a task it has not synced yet.
+                    RecordPages.Get<HostTask>(tx, host, RecordCollections.Tasks, draft.TaskId, ErrorReason.TaskNotFound);
+                }
+
+                var origin = host.IsNode ? RecordOrigin.Node : RecordOrigin.Cloud;
+                var version = RecordCollections.TaskComments.VersionOf(draft, tx.NowMs * 1000);
+                records.Apply(
+                    tx, host.TeamId, host.HostId, new RecordChange(RecordCollections.TaskComments, draft.Id, draft, version, null, origin));
+            },
+            context.CancellationToken);
+        var stored = await pages.GetAsync<TaskComment>(host, RecordCollections.TaskComments, draft.Id, context.CancellationToken);
+        return new() { Comment = stored };
+    }
+
+    public override async Task<ListConflictsResponse> ListConflicts(ListConflictsRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
+        var (found, next) = await conflicts.ListAsync(
+            host, request.IncludeResolved, request.PageSize, request.PageToken, context.CancellationToken);
+        return new() { Conflicts = { found }, NextPageToken = next };
+    }
+
+    public override async Task<ResolveConflictResponse> ResolveConflict(ResolveConflictRequest request, ServerCallContext context)
+    {
+        var host = await access.HostAsync(context, request.HostId, TeamRole.Member);
+        return new()
+        {
+            Conflict = await conflicts.ResolveAsync(host, request.ConflictId, request.Keep == ConflictSide.Cloud, context.CancellationToken),
+        };
     }
 
     private static HostTask Changed(HostTask task, UpdateTaskRequest request)
@@ -157,7 +180,13 @@ internal sealed class TaskGrpcService(Access access, Store store, TaskRecords re
         return task;
     }
 
-    private static HubException NotFound(string taskId) => new(ErrorReason.TaskNotFound, "The host has no such task.", ("task_id", taskId));
-
-    private sealed record TaskRow(string TaskId, long Version, byte[] Body);
+    /// <summary>Version of a change dated by its text time: its epoch microseconds.</summary>
+    /// <returns>False if the text is no ISO 8601 time.</returns>
+    private static bool TryReadVersion(string updatedAt, out long version)
+    {
+        var read = DateTimeOffset.TryParse(
+            updatedAt, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var at);
+        version = read ? (at - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond : 0;
+        return read;
+    }
 }

@@ -16,6 +16,9 @@ internal sealed class EphemeralBoard(TimeProvider time)
     /// <summary>Keys remembered per team; beyond it new keys only reach those who watch now.</summary>
     private const int KeysMax = 10_000;
 
+    /// <summary>Bytes of values remembered per team, as messages; beyond it likewise.</summary>
+    private const int BytesMax = 32 * 1024 * 1024;
+
     private const int KindLengthMax = 64;
     private const int KeyLengthMax = 200;
 
@@ -40,6 +43,19 @@ internal sealed class EphemeralBoard(TimeProvider time)
         _teams.GetOrAdd(teamId, _ => new Team()).Set(new EphemeralKey(hostId, update.Kind, update.Key), value, time.GetUtcNow() + lifetime, time.GetUtcNow());
     }
 
+    /// <summary>A host's latest values of a kind, the one set last at the end.</summary>
+    public IReadOnlyList<EphemeralEntry> Read(string teamId, string hostId, string kind) =>
+        _teams.TryGetValue(teamId, out var team) ? team.Read(hostId, kind, time.GetUtcNow()) : [];
+
+    /// <summary>Removes a host's values of a kind that were set before a moment.</summary>
+    public void Remove(string teamId, string hostId, string kind, DateTimeOffset before)
+    {
+        if (_teams.TryGetValue(teamId, out var team))
+        {
+            team.Remove(hostId, kind, before);
+        }
+    }
+
     /// <summary>Starts to collect a team's changes; what is known now is the first of them. Dispose ends it.</summary>
     public EphemeralWatch Watch(string teamId)
     {
@@ -50,6 +66,9 @@ internal sealed class EphemeralBoard(TimeProvider time)
     }
 
     internal readonly record struct EphemeralKey(string HostId, string Kind, string Key);
+
+    /// <summary>A value that is known now.</summary>
+    internal readonly record struct EphemeralEntry(string Key, Value Value, DateTimeOffset SetAt);
 
     /// <summary>One watcher's changes, the latest per key.</summary>
     internal sealed class EphemeralWatch(Action<EphemeralWatch> leave) : IDisposable
@@ -101,33 +120,59 @@ internal sealed class EphemeralBoard(TimeProvider time)
     private sealed class Team
     {
         private readonly Lock _gate = new();
-        private readonly Dictionary<EphemeralKey, (EphemeralValue Value, DateTimeOffset Until)> _latest = [];
+        private readonly Dictionary<EphemeralKey, Latest> _latest = [];
         private readonly HashSet<EphemeralWatch> _watches = [];
+        private long _bytes;
 
         public void Set(EphemeralKey key, EphemeralValue value, DateTimeOffset until, DateTimeOffset now)
         {
             lock (_gate)
             {
-                if (value.Value is null)
+                var unchanged = _latest.TryGetValue(key, out var before) && before.Value.Equals(value);
+                Forget(key);
+                if (value.Value is not null)
                 {
-                    _latest.Remove(key);
-                }
-                else
-                {
-                    if (_latest.Count >= KeysMax)
+                    var latest = new Latest(value, now, until, value.CalculateSize());
+                    if (HasNoRoom(latest))
                     {
                         Expire(now);
                     }
 
-                    if (_latest.Count < KeysMax || _latest.ContainsKey(key))
+                    if (!HasNoRoom(latest))
                     {
-                        _latest[key] = (value, until);
+                        _latest[key] = latest;
+                        _bytes += latest.Bytes;
                     }
                 }
 
-                foreach (var watch in _watches)
+                if (!unchanged)
                 {
-                    watch.Put(key, value);
+                    Tell(key, value);
+                }
+            }
+        }
+
+        public IReadOnlyList<EphemeralEntry> Read(string hostId, string kind, DateTimeOffset now)
+        {
+            lock (_gate)
+            {
+                return
+                [
+                    .. _latest.Where(pair => pair.Key.HostId == hostId && pair.Key.Kind == kind && pair.Value.Until > now)
+                        .OrderBy(pair => pair.Value.SetAt).ThenBy(pair => pair.Key.Key, StringComparer.Ordinal)
+                        .Select(pair => new EphemeralEntry(pair.Key.Key, pair.Value.Value.Value, pair.Value.SetAt)),
+                ];
+            }
+        }
+
+        public void Remove(string hostId, string kind, DateTimeOffset before)
+        {
+            lock (_gate)
+            {
+                foreach (var (key, _) in _latest.Where(pair => pair.Key.HostId == hostId && pair.Key.Kind == kind && pair.Value.SetAt < before).ToArray())
+                {
+                    Forget(key);
+                    Tell(key, new EphemeralValue { Kind = key.Kind, Key = key.Key });
                 }
             }
         }
@@ -138,9 +183,9 @@ internal sealed class EphemeralBoard(TimeProvider time)
             {
                 Expire(now);
                 _watches.Add(watch);
-                foreach (var (key, (value, _)) in _latest)
+                foreach (var (key, latest) in _latest)
                 {
-                    watch.Put(key, value);
+                    watch.Put(key, latest.Value);
                 }
             }
         }
@@ -153,15 +198,32 @@ internal sealed class EphemeralBoard(TimeProvider time)
             }
         }
 
-        private void Expire(DateTimeOffset now)
+        private bool HasNoRoom(Latest latest) => _latest.Count >= KeysMax || _bytes + latest.Bytes > BytesMax;
+
+        private void Tell(EphemeralKey key, EphemeralValue value)
         {
-            foreach (var (key, (_, until)) in _latest.ToArray())
+            foreach (var watch in _watches)
             {
-                if (until <= now)
-                {
-                    _latest.Remove(key);
-                }
+                watch.Put(key, value);
             }
         }
+
+        private void Forget(EphemeralKey key)
+        {
+            if (_latest.Remove(key, out var latest))
+            {
+                _bytes -= latest.Bytes;
+            }
+        }
+
+        private void Expire(DateTimeOffset now)
+        {
+            foreach (var (key, _) in _latest.Where(pair => pair.Value.Until <= now).ToArray())
+            {
+                Forget(key);
+            }
+        }
+
+        private readonly record struct Latest(EphemeralValue Value, DateTimeOffset SetAt, DateTimeOffset Until, int Bytes);
     }
 }

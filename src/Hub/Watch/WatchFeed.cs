@@ -4,8 +4,8 @@ using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
+using Hub.Records;
 using Hub.Storage;
-using Hub.Tasks;
 
 namespace Hub.Watch;
 
@@ -24,8 +24,8 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 {
     public const int PageMax = 500;
 
-    /// <summary>Chat messages of a snapshot, the latest of each team.</summary>
-    private const int SnapshotChatMax = 200;
+    /// <summary>Chat messages of a snapshot, and records of each log: the latest of the team.</summary>
+    private const int SnapshotLatestMax = 200;
 
     private const string CounterSql = "select event_seq from team_counters where team_id = @teamId";
     private const string OldestSql = "select min(seq) from events where team_id = @teamId";
@@ -36,9 +36,15 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
     private const string HostsSql = HostRow.SelectSql + "\nand h.team_id = @teamId and h.host_id > @after order by h.host_id limit @limit";
 
-    private const string TasksSql = """
-        select host_id, task_id, version, body from tasks
-        where team_id = @teamId and deleted_at is null and (host_id, task_id) > (@afterHost, @afterTask) order by host_id, task_id limit @limit
+    private const string RecordsSql = """
+        select host_id, collection, record_id, version, body from records
+        where team_id = @teamId and deleted_at is null and collection = @Name and (host_id, record_id) > (@afterHost, @afterRecord)
+        order by host_id, record_id limit @limit
+        """;
+
+    private const string LatestRecordsSql = """
+        select host_id, collection, record_id, version, body from records
+        where team_id = @teamId and deleted_at is null and collection = @Name order by changed_at desc, record_id desc limit @limit
         """;
 
     private const string OpenCommandsSql = $"""
@@ -93,21 +99,15 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
             after = rows[^1].HostId;
         }
 
-        for (var (afterHost, afterTask) = ("", ""); ;)
+        foreach (var collection in RecordCollections.All.Where(collection => filter.Kinds.Count == 0 || filter.Kinds.Contains(collection.Changed)))
         {
-            var rows = await store.ReadAsync(
-                scope, reader => reader.QueryAsync<TaskRow>(TasksSql, new { teamId, afterHost, afterTask, limit = PageMax }), cancellation);
-            foreach (var row in rows.Where(row => filter.Wants(WatchKind.Task, row.HostId)))
+            await foreach (var row in RecordsAsync(teamId, collection, cancellation))
             {
-                yield return Show(row);
+                if (filter.Wants(collection.Changed, row.HostId))
+                {
+                    yield return Show(row);
+                }
             }
-
-            if (rows.Count < PageMax)
-            {
-                break;
-            }
-
-            (afterHost, afterTask) = (rows[^1].HostId, rows[^1].TaskId);
         }
 
         for (var after = ""; ;)
@@ -128,7 +128,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         }
 
         var messages = await store.ReadAsync(
-            scope, reader => reader.QueryAsync<ChatRow>(LatestChatSql, new { teamId, limit = SnapshotChatMax }), cancellation);
+            scope, reader => reader.QueryAsync<ChatRow>(LatestChatSql, new { teamId, limit = SnapshotLatestMax }), cancellation);
         foreach (var row in messages.Reverse().Where(row => filter.Wants(WatchKind.Chat, row.HostId)))
         {
             yield return Show(row);
@@ -189,12 +189,6 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
             {
                 WatchKind.Host => (await reader.QueryAsync<HostRow>(
                     $"{HostRow.SelectSql} and h.team_id = @teamId and {reader.Dialect.In("h.host_id", "ids")}", new { teamId, ids })).Select(Show),
-                WatchKind.Task => (await reader.QueryAsync<TaskRow>(
-                    $"""
-                    select host_id, task_id, version, body from tasks
-                    where team_id = @teamId and deleted_at is null and {reader.Dialect.In("task_id", "ids")}
-                    """,
-                    new { teamId, ids })).Select(Show),
                 WatchKind.Command => (await reader.QueryAsync<CommandRow>(
                     $"select {CommandRow.ListColumns} from commands c where c.team_id = @teamId and {reader.Dialect.In("c.command_id", "ids")}",
                     new { teamId, ids })).Select(Show),
@@ -204,6 +198,12 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
                     where team_id = @teamId and {reader.Dialect.In("message_id", "ids")}
                     """,
                     new { teamId, ids })).Select(Show),
+                _ when RecordCollections.Find(kind.Key) is { } collection => (await reader.QueryAsync<RecordRow>(
+                    $"""
+                    select host_id, collection, record_id, version, body from records
+                    where team_id = @teamId and collection = @Name and deleted_at is null and {reader.Dialect.In("record_id", "ids")}
+                    """,
+                    new { teamId, collection.Name, ids })).Select(Show),
                 _ => [],
             };
             foreach (var body in found)
@@ -215,20 +215,51 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         return bodies;
     }
 
+    /// <summary>All records of a collection; the latest of one that only grows.</summary>
+    private async IAsyncEnumerable<RecordRow> RecordsAsync(
+        string teamId, RecordCollection collection, [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancellation)
+    {
+        var scope = TeamScope.Of(teamId);
+        if (collection.IsLog)
+        {
+            var latest = await store.ReadAsync(
+                scope, reader => reader.QueryAsync<RecordRow>(LatestRecordsSql, new { teamId, collection.Name, limit = SnapshotLatestMax }), cancellation);
+            foreach (var row in latest.Reverse())
+            {
+                yield return row;
+            }
+
+            yield break;
+        }
+
+        for (var (afterHost, afterRecord) = ("", ""); ;)
+        {
+            var rows = await store.ReadAsync(
+                scope,
+                reader => reader.QueryAsync<RecordRow>(RecordsSql, new { teamId, collection.Name, afterHost, afterRecord, limit = PageMax }),
+                cancellation);
+            foreach (var row in rows)
+            {
+                yield return row;
+            }
+
+            if (rows.Count < PageMax)
+            {
+                yield break;
+            }
+
+            (afterHost, afterRecord) = (rows[^1].HostId, rows[^1].RecordId);
+        }
+    }
+
     private WatchResponse Show(HostRow row) =>
         new() { Kind = WatchKind.Host, HostId = row.HostId, EntityId = row.HostId, Host = presence.Overlay(row).ToHost() };
 
     private WatchResponse Show(CommandRow row) =>
         new() { Kind = WatchKind.Command, HostId = row.HostId, EntityId = row.CommandId, Command = progress.Overlay(row.ToCommand()) };
 
-    private static WatchResponse Show(TaskRow row) => new()
-    {
-        Kind = WatchKind.Task,
-        HostId = row.HostId,
-        EntityId = row.TaskId,
-        Version = row.Version,
-        Task = TaskRecords.ToTask(row.Body, row.Version),
-    };
+    private static WatchResponse Show(RecordRow row) =>
+        RecordCollections.Named(row.Collection).Show(row.HostId, row.RecordId, row.Version, row.Body);
 
     private static WatchResponse Show(ChatRow row) =>
         new() { Kind = WatchKind.Chat, HostId = row.HostId, EntityId = row.MessageId, Chat = ChatLog.ToMessage(row) };
@@ -245,7 +276,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         public WatchKind KindValue => EnumText<WatchKind>.Parse(Kind);
     }
 
-    private sealed record TaskRow(string HostId, string TaskId, long Version, byte[] Body);
+    private sealed record RecordRow(string HostId, string Collection, string RecordId, long Version, byte[] Body);
 
     private sealed record ChatRow : ChatLog.MessageRow
     {

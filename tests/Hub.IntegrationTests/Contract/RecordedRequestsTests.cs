@@ -35,6 +35,33 @@ public abstract class RecordedRequestsTests(StoreFixture fixture)
         ["command-complete-accepted"] = answer => Assert.Equal("completed", answer.Expect(200).String("command.status")),
         ["command-complete-skipped"] = answer => Assert.Equal("failed", answer.Expect(200).String("command.status")),
         ["command-fail"] = answer => Assert.Equal("payload.agent is required", answer.Expect(200).String("command.error")),
+        ["usage-sync-1"] = Taken,
+        ["usage-sync-2"] = Taken,
+        ["canvas-1"] = Taken,
+        ["canvas-2"] = Taken,
+        ["canvas-push-1"] = Taken,
+        ["canvas-push-2"] = Taken,
+        ["canvas-state"] = Taken,
+        ["canvas-clear"] = Taken,
+        ["canvas-response"] = Taken,
+        ["canvas-query-pending"] = answer => Assert.Equal(JsonValueKind.Array, answer.Expect(200)["queries"].ValueKind),
+        ["canvas-query-ack-1"] = Taken,
+        ["canvas-query-ack-2"] = Taken,
+        ["call"] = Taken,
+        ["context-sync-1"] = Taken,
+        ["context-sync-2"] = Taken,
+        ["decisions"] = answer => Assert.Equal(JsonValueKind.Array, answer.Expect(200)["decisions"].ValueKind),
+        ["run-approvals-1"] = Taken,
+        ["run-approvals-2"] = Taken,
+        ["runs-stream-1"] = answer => Assert.Equal(1, answer.Expect(200)["synced"].GetInt32()),
+        ["runs-stream-2"] = answer => Assert.Equal(3, answer.Expect(200)["synced"].GetInt32()),
+        ["runs-sync-1"] = answer => Assert.Equal(1, answer.Expect(200)["synced"].GetInt32()),
+        ["runs-sync-2"] = answer => Assert.Equal(2, answer.Expect(200)["synced"].GetInt32()),
+        ["trust-events-sync"] = answer => Assert.Equal(2, answer.Expect(200)["synced"].GetInt32()),
+        ["reflections-sync-1"] = answer => Assert.Equal(2, answer.Expect(200)["synced"].GetInt32()),
+        ["reflections-sync-2"] = answer => Assert.Equal(4, answer.Expect(200)["synced"].GetInt32()),
+        ["insights-sync-1"] = answer => Assert.Equal(1, answer.Expect(200)["synced"].GetInt32()),
+        ["insights-sync-2"] = answer => Assert.Equal(1, answer.Expect(200)["synced"].GetInt32()),
         ["health"] = answer => Assert.True(answer.Expect(200)["ok"].GetBoolean()),
     };
 
@@ -91,6 +118,8 @@ public abstract class RecordedRequestsTests(StoreFixture fixture)
         Assert.True(answer.Expect(200)["ok"].GetBoolean());
         Assert.Equal("online", answer.String("host.status"));
     }
+
+    private static void Taken(RestAnswer answer) => Assert.True(answer.Expect(200)["ok"].GetBoolean());
 
     private static void Chatted(RestAnswer answer, int synced)
     {

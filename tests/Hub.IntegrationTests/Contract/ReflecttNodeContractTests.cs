@@ -387,6 +387,221 @@ public abstract class ReflecttNodeContractTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Item10_RecordMissingFromALaterSnapshot_Stays()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var sync = $"/api/hosts/{hostId}/reflections/sync";
+
+        await node.WriteAsync(sync, """{"reflections":[{"id":"ref-1","updated_at":1},{"id":"ref-2","updated_at":2}]}""");
+        (await node.WriteAsync(sync, """{"reflections":[{"id":"ref-2","updated_at":2},{"id":"ref-3","updated_at":3}]}""")).Expect(200);
+
+        Assert.Equal(3, (await node.ReadAsync($"/api/hosts/{hostId}/reflections"))["reflections"].GetArrayLength());
+    }
+
+    [Fact]
+    public async Task Item10_Approval_NamedAgainEvery10Seconds_Stays_AndIsGone30SecondsAfterTheLastTime()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await StartAsync(time);
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var approvals = $"/api/hosts/{hostId}/run-approvals";
+
+        async Task<int> AfterAsync(TimeSpan span)
+        {
+            time.Advance(span);
+            await hub.Service<Runs.RunApprovals>().SweepAsync(CancellationToken.None).Within();
+            return (await node.ReadAsync(approvals))["items"].GetArrayLength();
+        }
+
+        for (var i = 0; i < 6; i++)
+        {
+            (await node.WriteAsync(approvals, """{"items":[{"eventId":"aevt-1","agentId":"main","title":"t","description":null}]}""")).Expect(200);
+            Assert.Equal(1, await AfterAsync(TimeSpan.FromSeconds(10)));
+        }
+
+        (await node.WriteAsync(approvals, """{"items":[]}""")).Expect(200); // What a node sends that could not look.
+        Assert.Equal(1, await AfterAsync(TimeSpan.FromSeconds(19)));
+        Assert.Equal(0, await AfterAsync(TimeSpan.FromSeconds(2)));
+    }
+
+    [Fact]
+    public async Task Item11_RunEventSentSixTimes_IsKeptAndToldOnce()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var run = $"/api/hosts/{hostId}/runs/arun-1";
+
+        for (var i = 0; i < 6; i++)
+        {
+            var sent = await node.WriteAsync(
+                $"{run}/stream",
+                """{"events":[{"id":"aevt-1","type":"run_created","agentId":"main","runId":"arun-1","payload":{"objective":"o"},"createdAt":1795219716908}]}""");
+            Assert.Equal(1, sent.Expect(200)["synced"].GetInt32());
+        }
+
+        Assert.Equal(1, (await node.ReadAsync($"{run}/events"))["events"].GetArrayLength());
+        var told = await hub.Store.ReadAsync(
+            Hub.Storage.TeamScope.System, reader => reader.QuerySingleAsync<long>("select count(*) from events where kind = 'RUN_EVENT'"));
+        Assert.Equal(1, told);
+    }
+
+    [Fact]
+    public async Task Item12_BothShapesOfTheCanvas_AreMergedByWhatEachNames()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await StartAsync(time);
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var canvas = $"/api/hosts/{hostId}/canvas";
+
+        await node.WriteAsync(canvas, """{"state":{"slots":[],"agents":{"main":{"state":"working","task":null}},"pushedAt":1795220851061}}""");
+        var pushed = await node.WriteAsync(
+            canvas,
+            """{"slots":[{"slot":"objective","payload":{"body":"b"},"version":3}],"agents":{},"push_events":[{"type":"expression","agentId":"main","t":1}]}""");
+        var shown = (await node.ReadAsync(canvas)).Expect(200);
+        time.Advance(TimeSpan.FromSeconds(91));
+        var later = (await node.ReadAsync(canvas)).Expect(200);
+        time.Advance(TimeSpan.FromMinutes(5));
+        var gone = (await node.ReadAsync(canvas)).Expect(200);
+
+        Assert.Equal(1, pushed.Expect(200)["slotCount"].GetInt32());
+        Assert.Equal("working", shown["agents"].GetProperty("main").GetProperty("state").GetString());
+        Assert.Equal("objective", shown["slots"][0].GetProperty("slot").GetString());
+        Assert.Equal("expression", shown["pushEvents"][0].GetProperty("type").GetString());
+        Assert.Equal(0, later["slots"].GetArrayLength());
+        Assert.Equal("working", later["agents"].GetProperty("main").GetProperty("state").GetString());
+        Assert.Empty(gone["agents"].EnumerateObject());
+    }
+
+    [Fact]
+    public async Task Item12_ClearThatComesAfterANewerCanvas_LeavesIt()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await StartAsync(time);
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var canvas = $"/api/hosts/{hostId}/canvas";
+        await node.WriteAsync(canvas, """{"slots":[],"agents":{"before":{"state":"idle"}}}""");
+        time.Advance(TimeSpan.FromSeconds(5));
+        await node.WriteAsync(canvas, """{"slots":[],"agents":{"after":{"state":"idle"}}}""");
+
+        using var clear = new HttpRequestMessage(HttpMethod.Post, $"{canvas}/clear") { Content = new ByteArrayContent([]) };
+        clear.Content.Headers.TryAddWithoutValidation("content-type", "application/json");
+        using var cleared = await node.SendAsync(clear).Within();
+
+        Assert.Equal(System.Net.HttpStatusCode.OK, cleared.StatusCode);
+        Assert.Equal("after", Assert.Single((await node.ReadAsync(canvas))["agents"].EnumerateObject()).Name);
+    }
+
+    [Fact]
+    public async Task CanvasQuery_IsHandedToTheNodeOnceAndAnsweredByItsCard()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        using var owner = hub.As(await hub.UserTokenAsync());
+        var canvas = $"/api/hosts/{hostId}/canvas";
+
+        var asked = (await owner.WriteAsync($"{canvas}/query", new { query = "how far?", sessionId = "s", idempotency_key = "k" })).Expect(201);
+        var again = await owner.WriteAsync($"{canvas}/query", new { query = "how far?", sessionId = "s", idempotency_key = "k" });
+        var queryId = asked.String("query.queryId");
+        var handed = await node.ReadAsync($"{canvas}/query/pending");
+        var leased = await node.ReadAsync($"{canvas}/query/pending");
+        var acked = await node.WriteAsync($"{canvas}/query/ack", new { queryIds = new[] { queryId }, cards = new[] { new { type = "tasks", data = new { todoCount = 3 } } } });
+
+        Assert.Equal(queryId, again.String("query.queryId"));
+        Assert.Equal("how far?", Assert.Single(handed["queries"].EnumerateArray()).GetProperty("query").GetString());
+        Assert.Equal(0, leased["queries"].GetArrayLength());
+        Assert.Equal(1, acked.Expect(200)["acked"].GetInt32());
+        Assert.Equal(0, (await owner.ReadAsync($"{canvas}/query/pending"))["queries"].GetArrayLength());
+        Assert.Equal("tasks", (await owner.ReadAsync(canvas))["cards"][0].GetProperty("type").GetString());
+    }
+
+    [Fact]
+    public async Task Decision_IsShownUntilItIsAcknowledged()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        using var owner = hub.As(await hub.UserTokenAsync());
+        var decisions = $"/api/hosts/{hostId}/agent-interface/decisions";
+        await node.WriteAsync($"/api/hosts/{hostId}/run-approvals", """{"items":[{"eventId":"aevt-1","agentId":"main"}]}""");
+
+        (await owner.WriteAsync(decisions, new { eventId = "aevt-1", decision = "approve" })).Expect(201);
+        var second = await owner.WriteAsync(decisions, new { eventId = "aevt-1", decision = "reject" });
+        var shown = await node.ReadAsync(decisions);
+        var acked = await node.WriteAsync($"{decisions}/ack", """{"eventIds":["aevt-1","unknown"]}""");
+
+        Assert.Equal("approve", second.String("decision.decision"));
+        Assert.Equal("aevt-1", Assert.Single(shown["decisions"].EnumerateArray()).GetProperty("eventId").GetString());
+        Assert.Equal(1, acked.Expect(200)["acked"].GetInt32());
+        Assert.Equal(0, (await node.ReadAsync(decisions))["decisions"].GetArrayLength());
+    }
+
+    [Fact]
+    public async Task TaskComment_OfNodeAndPerson_AreListedWithTheTask()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        using var owner = hub.As(await hub.UserTokenAsync());
+        await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", """{"tasks":[{"id":"t1","title":"T","status":"todo"}]}""");
+        var comments = $"/api/hosts/{hostId}/tasks/t1/comments";
+
+        (await node.WriteAsync(comments, """{"id":"tcomment-1","author":"main","content":"first","timestamp":1795219716908}""")).Expect(201);
+        (await owner.WriteAsync(comments, new { content = "second" })).Expect(201);
+        var unknown = await owner.WriteAsync($"/api/hosts/{hostId}/tasks/none/comments", new { content = "third" });
+
+        Assert.Equal("TASK_NOT_FOUND", unknown.Expect(404).Reason);
+        Assert.Equal(
+            ["second", "first"], (await owner.ReadAsync(comments))["comments"].EnumerateArray().Select(item => item.GetProperty("content").GetString()));
+    }
+
+    [Fact]
+    public async Task Item16_IsoAndMillisecondsAndBothNameStyles_AreReadAlike()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var host = $"/api/hosts/{hostId}";
+
+        await node.WriteAsync($"{host}/tasks/sync", """{"tasks":[{"id":"camel","updatedAt":"2026-11-21T00:12:37.474Z"},{"id":"snake","updated_at":"2026-11-21T00:12:37.474Z"}]}""");
+        await node.WriteAsync($"{host}/reflections/sync", """{"reflections":[{"id":"snake","role_type":"agent","updated_at":1795220777054},{"id":"camel","roleType":"agent","updatedAt":1795220777054}]}""");
+
+        var tasks = (await node.ReadAsync($"{host}/tasks"))["tasks"].EnumerateArray().ToArray();
+        var reflections = (await node.ReadAsync($"{host}/reflections"))["reflections"].EnumerateArray().ToArray();
+        Assert.Equal(2, tasks.Length);
+        Assert.All(tasks, task => Assert.Equal(1_795_219_957_474_000, task.GetProperty("version").GetInt64()));
+        Assert.Equal(2, reflections.Length);
+        Assert.All(reflections, item => Assert.Equal("agent", item.GetProperty("roleType").GetString()));
+        Assert.All(reflections, item => Assert.Equal(1_795_220_777_054_000, item.GetProperty("version").GetInt64()));
+    }
+
+    [Fact]
+    public async Task Section8_FractionsNullsAndOpenObjects_AreKeptAsTheyWereSent()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var host = $"/api/hosts/{hostId}";
+
+        (await node.WriteAsync($"{host}/reflections/sync", """{"reflections":[{"id":"r","confidence":7.5,"severity":null,"task_id":null,"unknown":{"x":1}}]}""")).Expect(200);
+        (await node.WriteAsync($"{host}/runs/sync", """{"runs":[{"id":"run","costUsd":0.094,"completedAt":null,"status":"a word of its own","contextSnapshot":{"_auto":true,"deep":[{"n":null}]}}]}""")).Expect(200);
+        (await node.WriteAsync($"{host}/usage/sync", """{"caps":[{"id":"cap","scope_id":null,"limit_usd":5.5}],"capStatuses":[{"utilization_pct":1.9}]}""")).Expect(200);
+
+        var run = (await node.ReadAsync($"{host}/runs/run"))["run"];
+        Assert.Equal(7.5, (await node.ReadAsync($"{host}/reflections/r"))["reflection.confidence"].GetDouble());
+        Assert.Equal("""{"_auto":true,"deep":[{"n":null}]}""", run.GetProperty("contextSnapshot").GetRawText().Replace(" ", "", StringComparison.Ordinal));
+        Assert.Equal(0.094, run.GetProperty("costUsd").GetDouble());
+        Assert.Equal("a word of its own", run.GetProperty("status").GetString());
+        Assert.Equal(1.9, (await node.ReadAsync($"{host}/usage"))["usage.capStatuses"][0].GetProperty("utilizationPct").GetDouble());
+    }
+
+    [Fact]
     public async Task Item13_ProbeHeartbeat_CountsAsContactAndLeavesTheRoster()
     {
         await using var hub = await StartAsync();

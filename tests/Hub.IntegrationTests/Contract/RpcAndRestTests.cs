@@ -74,7 +74,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
 
     private static async Task<Stage> SetStageAsync(HubHost hub, RpcRow row)
     {
-        var stage = await Stage.SetAsync(hub);
+        var stage = await (await Stage.SetAsync(hub)).FillAsync(hub);
         if (row.Rpc is "SignIn" or "RefreshSession" or "ResetPassword")
         {
             await stage.SignUpAsync(hub);
@@ -182,7 +182,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     [GeneratedRegex(@"(hcred|hjoin|hwatch|hinvite|hrefresh|rk_live)_[A-Za-z0-9_-]{40,}|eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")]
     private static partial Regex Secrets();
 
-    [GeneratedRegex("\"(host|cmd|msg|key|cred|user|team|org|invite|audit)-[0-9a-f-]{36}\"")]
+    [GeneratedRegex("\"(host|cmd|msg|key|cred|comment|query|user|team|org|invite|audit)-[0-9a-f-]{36}\"")]
     private static partial Regex Ids();
 
     /// <summary>A refusal as both kinds of client see it.</summary>

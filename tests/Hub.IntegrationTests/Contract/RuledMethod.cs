@@ -11,8 +11,9 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
     private static readonly ServiceDescriptor[] Services =
     [
         HealthService.Descriptor, HostService.Descriptor, TaskService.Descriptor, ChatService.Descriptor, CommandService.Descriptor,
-        WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor, IdentityService.Descriptor, OrgService.Descriptor,
-        AuditService.Descriptor,
+        WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor, CanvasService.Descriptor,
+        InsightService.Descriptor, RunService.Descriptor, UsageService.Descriptor, ContextService.Descriptor,
+        IdentityService.Descriptor, OrgService.Descriptor, AuditService.Descriptor,
     ];
 
     /// <summary>What asks for no credential, or for one in its body.</summary>

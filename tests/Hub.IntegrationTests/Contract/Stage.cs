@@ -8,7 +8,7 @@ using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Contract;
 
-/// <summary>A team with people, a key, and a host that has a task, a message and commands; every call has one of its own.</summary>
+/// <summary>A team with people, a key and a host; every call has one of its own.</summary>
 internal sealed record Stage
 {
     public const string CommandKey = "command-key";
@@ -21,8 +21,8 @@ internal sealed record Stage
     public required string TeamId { get; init; }
     public required string OrgId { get; init; }
     public required string HostId { get; init; }
-    public required string CommandId { get; init; }
-    public required string ApprovalId { get; init; }
+    public string CommandId { get; private init; } = "none";
+    public string ApprovalId { get; private init; } = "none";
     public required string JoinToken { get; init; }
     public required string OwnerToken { get; init; }
     public required string MemberToken { get; init; }
@@ -32,6 +32,8 @@ internal sealed record Stage
     public required string KeyId { get; init; }
     public required string Key { get; init; }
     public required string Credential { get; init; }
+
+    public string ConflictId => $"conflict-{TeamId}";
 
     public string OwnerId => SubjectOf(OwnerToken);
 
@@ -51,20 +53,12 @@ internal sealed record Stage
 
         var claimed = (await hub.Rest.WriteAsync("/api/hosts/claim", new { joinToken = await JoinTokenAsync(), name = "node" })).Expect(201);
         var hostId = claimed.String("host.id");
-        using var node = hub.As(claimed.String("credential.token"));
-        await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", """{"tasks":[{"id":"t1","title":"T","status":"doing","assignee":"a"}]}""");
-        await node.WriteAsync($"/api/hosts/{hostId}/chat/sync", """{"messages":[{"id":"m1","from":"f","content":"c","timestamp":7,"channel":"ops"}]}""");
-        await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "to the node" });
-        var command = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", idempotency_key = CommandKey });
-        var approval = await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo", requires_approval = true });
         var invited = (await owner.WriteAsync("/api/team/invite", "{}")).Expect(201);
         return new Stage
         {
             TeamId = teamId,
             OrgId = (await owner.ReadAsync($"/api/teams/{teamId}")).Expect(200).String("team.orgId"),
             HostId = hostId,
-            CommandId = command.String("command.id"),
-            ApprovalId = approval.String("command.id"),
             JoinToken = await JoinTokenAsync(),
             OwnerToken = ownerToken,
             MemberToken = await TokenAsync(hub, teamId, "member", TeamRole.Member),
@@ -75,6 +69,32 @@ internal sealed record Stage
             Key = secret,
             Credential = claimed.String("credential.token"),
         };
+    }
+
+    /// <summary>The stage with what the host has and says: records, messages, commands.</summary>
+    public async Task<Stage> FillAsync(HubHost hub)
+    {
+        using var owner = hub.As(OwnerToken);
+        using var node = hub.As(Credential);
+        await node.WriteAsync($"/api/hosts/{HostId}/tasks/sync", """{"tasks":[{"id":"t1","title":"T","status":"doing","assignee":"a"}]}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/chat/sync", """{"messages":[{"id":"m1","from":"f","content":"c","timestamp":7,"channel":"ops"}]}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/reflections/sync", """{"reflections":[{"id":"r1","severity":"high","updated_at":7}]}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/insights/sync", """{"insights":[{"id":"i1","status":"candidate","updated_at":7}]}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/runs/sync", """{"runs":[{"id":"run1","agentId":"main","updatedAt":7}]}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/runs/run1/stream", """{"events":[{"id":"e1","type":"run_created","createdAt":7}]}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/run-approvals", """{"items":[{"eventId":"ask1","urgency":"blocking"}]}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/context/sync", """{"agent":"main","computed_at":7}""");
+        await node.WriteAsync($"/api/hosts/{HostId}/usage/sync", """{"byAgent":[{"agent":"main","total_cost_usd":0.5}]}""");
+        await hub.Store.WriteAsync(TeamId, tx => tx.Execute(
+            """
+            insert into sync_conflicts (conflict_id, team_id, host_id, collection, record_id, base_version, stored_version, incoming_version, created_at)
+            values (@ConflictId, @TeamId, @HostId, 'tasks', 't1', 1, 2, 3, 4)
+            """,
+            new { ConflictId, TeamId, HostId }));
+        await owner.WriteAsync($"/api/hosts/{HostId}/chat", new { content = "to the node" });
+        var command = await owner.WriteAsync($"/api/hosts/{HostId}/commands", new { type = "echo", idempotency_key = CommandKey });
+        var approval = await owner.WriteAsync($"/api/hosts/{HostId}/commands", new { type = "echo", requires_approval = true });
+        return this with { CommandId = command.String("command.id"), ApprovalId = approval.String("command.id") };
     }
 
     /// <summary>A token for a person of the team, who is new or gets the role.</summary>

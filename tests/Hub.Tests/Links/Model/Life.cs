@@ -4,8 +4,8 @@ using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
+using Hub.Records;
 using Hub.Storage;
-using Hub.Tasks;
 using Hub.TestKit;
 
 namespace Hub.Tests.Links.Model;
@@ -204,9 +204,9 @@ internal sealed class Life : IAsyncDisposable
         {
             var version = await _hub.Store.WriteAsync(SimulatedHub.Team, tx =>
             {
-                var next = TaskRecords.NextVersion(tx, before.Version);
+                var next = RecordStore.NextVersion(tx, before.Version);
                 var task = new HostTask { Id = before.TaskId, Title = title, Status = "open", Version = next };
-                _hub.Tasks.Apply(tx, SimulatedHub.Team, _hostId, new TaskChange(before.TaskId, task, next, null, RecordOrigin.Cloud, "", 0));
+                _hub.Tasks.Apply(tx, SimulatedHub.Team, _hostId, new RecordChange(RecordCollections.Tasks, before.TaskId, task, next, null, RecordOrigin.Cloud));
                 return next;
             }).Within();
             _oracle.CloudChanged(before, version, title);

@@ -130,7 +130,7 @@ internal sealed class Oracle(Diary diary, string hostId)
     public async Task<IReadOnlyList<TaskView>> TasksAsync(SimulatedHub hub) =>
     [
         .. (await hub.QueryAsync<TaskRow>(
-            "select task_id, version, journal_id, origin, body, deleted_at from tasks where host_id = @hostId order by task_id", new { hostId }))
+            "select record_id as task_id, version, journal_id, origin, body, deleted_at from records where host_id = @hostId order by record_id", new { hostId }))
             .Select(row => new TaskView(
                 row.TaskId, row.Version, row.JournalId, row.Origin, row.DeletedAt is null ? HostTask.Parser.ParseFrom(row.Body!).Title : null)),
     ];
@@ -206,7 +206,7 @@ internal sealed class Oracle(Diary diary, string hostId)
             {
                 case RecordKind.Task or RecordKind.TaskDeleted when !record.Id.StartsWith(SimulatedHub.PoisonPrefix, StringComparison.Ordinal):
                     var versions = await hub.QueryAsync<long>(
-                        "select version from tasks where host_id = @hostId and task_id = @Id", new { hostId, record.Id });
+                        "select version from records where host_id = @hostId and record_id = @Id", new { hostId, record.Id });
                     PromiseBrokenException.Unless(
                         versions.Count == 1 && versions[0] >= record.Version, $"version {record.Version} of {record.Id} was acknowledged and is not stored");
                     break;

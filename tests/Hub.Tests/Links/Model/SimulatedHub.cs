@@ -3,8 +3,8 @@ using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosts;
 using Hub.Links;
+using Hub.Records;
 using Hub.Storage;
-using Hub.Tasks;
 using Hub.TestKit;
 using Hub.Watch;
 using Microsoft.Data.Sqlite;
@@ -32,7 +32,7 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
     public const string PoisonPrefix = "poison-";
 
     private const string PoisonSql = $"""
-        create trigger poison before insert on tasks when new.task_id like '{PoisonPrefix}%' begin select raise(abort, 'poison'); end
+        create trigger poison before insert on records when new.record_id like '{PoisonPrefix}%' begin select raise(abort, 'poison'); end
         """;
 
     private Store? _store;
@@ -49,7 +49,7 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
 
     public CommandClock CommandClock { get; private set; } = null!;
 
-    public TaskRecords Tasks { get; private set; } = null!;
+    public RecordStore Tasks { get; private set; } = null!;
 
     private LinkInbound Inbound { get; set; } = null!;
 
@@ -79,7 +79,7 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         _store = await Store.OpenAsync(options, time, logs, CancellationToken.None).Within();
         var presence = new Presence(_store, time, logs.CreateLogger<Presence>());
         Registry = new LinkRegistry(time);
-        Tasks = new TaskRecords(guards);
+        Tasks = new RecordStore(guards);
         var lanes = new LaneEntries(Tasks, guards);
         Handshake = new Handshake(_store, Registry, presence, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
         Creation = new CommandCreation(_store, time);

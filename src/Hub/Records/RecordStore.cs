@@ -1,10 +1,9 @@
-using System.Globalization;
 using System.Security.Cryptography;
 using Google.Protobuf;
 using Hub.Contracts.V1;
 using Hub.Storage;
 
-namespace Hub.Tasks;
+namespace Hub.Records;
 
 /// <summary>Where a change of a record comes from.</summary>
 internal enum RecordOrigin
@@ -13,59 +12,59 @@ internal enum RecordOrigin
     Cloud,
 }
 
-/// <summary>A change of a task on its way into the store.</summary>
+/// <summary>A change of a record on its way into the store.</summary>
+/// <param name="Body">Null for a deletion.</param>
 /// <param name="JournalId">Journal of a numbered delta, else empty.</param>
 /// <param name="Seq">Number within the journal's data lane, else 0.</param>
 /// <param name="SnapshotId">The re-sync it belongs to, else empty.</param>
-internal sealed record TaskChange(
-    string TaskId, HostTask? Body, long Version, long? BaseVersion, RecordOrigin Origin, string JournalId, long Seq, string SnapshotId = "");
+internal sealed record RecordChange(
+    RecordCollection Collection, string RecordId, IMessage? Body, long Version, long? BaseVersion, RecordOrigin Origin, string JournalId = "",
+    long Seq = 0, string SnapshotId = "");
 
 /// <summary>What became of a change.</summary>
 /// <param name="ConflictId">Set when both sides had changed the record: both are in the ledger.</param>
 internal readonly record struct AppliedChange(bool Changed, string? ConflictId);
 
 /// <summary>
-/// The tasks of hosts: which of two changes wins (stream-protocol.md §3), tombstones, conflicts. A body is stored as its message;
-/// what lists filter by stands in columns.
+/// The records of hosts, of all collections: which of two changes wins (stream-protocol.md §3), tombstones, conflicts. A body is stored as
+/// its message; what lists filter by stands in columns.
 /// </summary>
-internal sealed class TaskRecords(StoreGuards guards)
+internal sealed class RecordStore(StoreGuards guards)
 {
-    public const string Collection = "tasks";
-
-    /// <summary>Longest id, status and similar short field, in characters.</summary>
-    public const int ShortTextMax = 200;
-
-    public const int TitleMax = 2_000;
-
     private const string StoredSql = """
-        select version, journal_id, seq, origin, body, body_hash, deleted_at from tasks where host_id = @hostId and task_id = @taskId
+        select version, journal_id, seq, origin, body, body_hash, deleted_at from records
+        where host_id = @hostId and collection = @collection and record_id = @recordId
         """;
 
     private const string UpsertSql = """
-        insert into tasks (team_id, host_id, task_id, version, journal_id, seq, origin, snapshot_id, status, body, body_hash, changed_at, deleted_at)
-        values (@teamId, @hostId, @taskId, @version, @journalId, @seq, @origin, @snapshotId, @status, @body, @bodyHash, @now, @deletedAt)
-        on conflict (host_id, task_id) do update set version = excluded.version, journal_id = excluded.journal_id, seq = excluded.seq,
-            origin = excluded.origin, snapshot_id = excluded.snapshot_id, status = excluded.status, body = excluded.body,
+        insert into records (team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level,
+            parent_id, body, body_hash, changed_at, deleted_at)
+        values (@teamId, @hostId, @collection, @recordId, @version, @journalId, @seq, @origin, @snapshotId, @Status, @Agent, @Level,
+            @ParentId, @body, @bodyHash, @now, @deletedAt)
+        on conflict (host_id, collection, record_id) do update set version = excluded.version, journal_id = excluded.journal_id,
+            seq = excluded.seq, origin = excluded.origin, snapshot_id = excluded.snapshot_id, status = excluded.status,
+            agent = excluded.agent, level = excluded.level, parent_id = excluded.parent_id, body = excluded.body,
             body_hash = excluded.body_hash, changed_at = excluded.changed_at, deleted_at = excluded.deleted_at
         """;
 
     private const string ConflictSql = """
         insert into sync_conflicts (conflict_id, team_id, host_id, collection, record_id, base_version, stored_version, incoming_version,
             stored_body, incoming_body, created_at)
-        values (@conflictId, @teamId, @hostId, @collection, @taskId, @baseVersion, @storedVersion, @version, @storedBody, @body, @now)
+        values (@conflictId, @teamId, @hostId, @collection, @recordId, @baseVersion, @storedVersion, @version, @storedBody, @body, @now)
         """;
 
     /// <summary>Applies a change if it wins over what is stored.</summary>
-    public AppliedChange Apply(StoreTransaction tx, string teamId, string hostId, TaskChange change)
+    public AppliedChange Apply(StoreTransaction tx, string teamId, string hostId, RecordChange change)
     {
-        var stored = tx.QuerySingleOrDefault<StoredTask>(StoredSql, new { hostId, taskId = change.TaskId });
-        var body = change.Body is null ? null : Normalised(change.Body, change.TaskId);
-        var bodyHash = body is null ? "" : Convert.ToHexStringLower(SHA256.HashData(body));
+        var collection = change.Collection.Name;
+        var stored = tx.QuerySingleOrDefault<StoredRecord>(StoredSql, new { hostId, collection, recordId = change.RecordId });
+        var body = change.Body is null ? null : change.Collection.Write(change.Body, change.RecordId);
+        var bodyHash = body is null ? "" : HashOf(body);
         if (stored is not null && !Wins(change, bodyHash, stored))
         {
             if (change.SnapshotId.Length > 0)
             {
-                Mention(tx, hostId, change.TaskId, change.SnapshotId); // Older than what is stored, but the node has it: it must not be deleted as absent.
+                Mention(tx, hostId, change.Collection, change.RecordId, change.SnapshotId); // Older than what is stored, but the node has it: it must not be deleted as absent.
             }
 
             return default;
@@ -75,18 +74,23 @@ internal sealed class TaskRecords(StoreGuards guards)
             ? WriteConflict(tx, teamId, hostId, change, stored, body)
             : null;
         var unchanged = stored is not null && stored.BodyHash == bodyHash && stored.DeletedAt is null == body is not null;
+        var columns = change.Collection.ColumnsOf(change.Body);
         tx.Execute(UpsertSql, new
         {
             teamId,
             hostId,
-            taskId = change.TaskId,
+            collection,
+            recordId = change.RecordId,
             version = unchanged && stored is not null ? Math.Max(stored.Version, change.Version) : change.Version,
             // A change on the cloud side keeps the node's position: only the node's own numbers order its deltas.
             journalId = change.Origin == RecordOrigin.Cloud && stored is not null ? stored.JournalId : change.JournalId,
             seq = change.Origin == RecordOrigin.Cloud && stored is not null ? stored.Seq : change.Seq,
             origin = OriginText(change.Origin),
             snapshotId = change.SnapshotId,
-            status = change.Body?.Status ?? "",
+            columns.Status,
+            columns.Agent,
+            columns.Level,
+            columns.ParentId,
             body,
             bodyHash,
             now = tx.NowMs,
@@ -94,8 +98,14 @@ internal sealed class TaskRecords(StoreGuards guards)
         });
         if (!unchanged)
         {
-            var kind = body is null ? WatchKind.TaskDeleted : WatchKind.Task;
-            tx.AppendEvent(teamId, EnumText<WatchKind>.Of(kind), hostId, change.TaskId, change.Version);
+            if (change.Body is not null)
+            {
+                change.Collection.Derive?.Invoke(
+                    tx, teamId, hostId, stored?.Body is null ? null : change.Collection.Read(stored.Body, stored.Version), change.Body);
+            }
+
+            var kind = body is null ? change.Collection.Deleted : change.Collection.Changed;
+            tx.AppendEvent(teamId, EnumText<WatchKind>.Of(kind), hostId, change.RecordId, change.Version);
         }
 
         return new AppliedChange(!unchanged, conflictId);
@@ -106,49 +116,44 @@ internal sealed class TaskRecords(StoreGuards guards)
     /// to be the older ones.
     /// </summary>
     public static void RestartNumbering(StoreTransaction tx, string hostId, string journalId) =>
-        tx.Execute("update tasks set journal_id = '', seq = 0 where host_id = @hostId and journal_id = @journalId", new { hostId, journalId });
+        tx.Execute("update records set journal_id = '', seq = 0 where host_id = @hostId and journal_id = @journalId", new { hostId, journalId });
 
     /// <summary>Deletes what a complete re-sync did not mention and nothing newer than its base wrote.</summary>
-    public void DeleteUnmentioned(StoreTransaction tx, string teamId, string hostId, string journalId, string snapshotId, long baseSeq)
+    public void DeleteUnmentioned(
+        StoreTransaction tx, string teamId, string hostId, RecordCollection collection, string journalId, string snapshotId, long baseSeq)
     {
+        if (collection.IsPermanent)
+        {
+            return;
+        }
+
         var absent = tx.Query<string>(
             """
-            select task_id from tasks where host_id = @hostId and deleted_at is null and snapshot_id <> @snapshotId
+            select record_id from records
+            where host_id = @hostId and collection = @Name and deleted_at is null and snapshot_id <> @snapshotId
                 and (journal_id <> @journalId or seq <= @baseSeq)
             """,
-            new { hostId, snapshotId, journalId, baseSeq });
-        foreach (var taskId in absent)
+            new { hostId, collection.Name, snapshotId, journalId, baseSeq });
+        foreach (var recordId in absent)
         {
-            Apply(tx, teamId, hostId, new TaskChange(taskId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
+            Apply(
+                tx, teamId, hostId,
+                new RecordChange(collection, recordId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
         }
     }
 
     /// <summary>Notes that a re-sync knows the record, whatever becomes of what it says about it.</summary>
-    public static void Mention(StoreTransaction tx, string hostId, string taskId, string snapshotId) =>
+    public static void Mention(StoreTransaction tx, string hostId, RecordCollection collection, string recordId, string snapshotId) =>
         tx.Execute(
-            "update tasks set snapshot_id = @snapshotId where host_id = @hostId and task_id = @taskId", new { hostId, taskId, snapshotId });
+            "update records set snapshot_id = @snapshotId where host_id = @hostId and collection = @Name and record_id = @recordId",
+            new { hostId, collection.Name, recordId, snapshotId });
 
     /// <summary>Version of a change made now: never lower than one more than the stored.</summary>
     public static long NextVersion(StoreTransaction tx, long storedVersion) => Math.Max(storedVersion + 1, tx.NowMs * 1000);
 
-    /// <summary>Version of a change dated by its text time: its epoch microseconds.</summary>
-    /// <returns>False if the text is no ISO 8601 time.</returns>
-    public static bool TryReadVersion(string updatedAt, out long version)
-    {
-        var read = DateTimeOffset.TryParse(
-            updatedAt, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal | DateTimeStyles.AdjustToUniversal, out var at);
-        version = read ? (at - DateTimeOffset.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond : 0;
-        return read;
-    }
+    public static string HashOf(byte[] body) => Convert.ToHexStringLower(SHA256.HashData(body));
 
-    public static HostTask ToTask(byte[] body, long version)
-    {
-        var task = HostTask.Parser.ParseFrom(body);
-        task.Version = version;
-        return task;
-    }
-
-    private static bool Wins(TaskChange change, string bodyHash, StoredTask stored)
+    private static bool Wins(RecordChange change, string bodyHash, StoredRecord stored)
     {
         if (change.JournalId.Length > 0 && change.JournalId == stored.JournalId)
         {
@@ -164,11 +169,11 @@ internal sealed class TaskRecords(StoreGuards guards)
         return change.Version > stored.Version || (change.Version == stored.Version && bodyHash != stored.BodyHash);
     }
 
-    private static bool IsConflict(TaskChange change, StoredTask stored) =>
+    private static bool IsConflict(RecordChange change, StoredRecord stored) =>
         change.Origin == RecordOrigin.Node && change.BaseVersion is { } known && known != stored.Version
         && stored.Origin == OriginText(RecordOrigin.Cloud);
 
-    private static string WriteConflict(StoreTransaction tx, string teamId, string hostId, TaskChange change, StoredTask stored, byte[]? body)
+    private static string WriteConflict(StoreTransaction tx, string teamId, string hostId, RecordChange change, StoredRecord stored, byte[]? body)
     {
         var conflictId = EntityId.New("conflict", tx.NowMs);
         tx.Execute(ConflictSql, new
@@ -176,8 +181,8 @@ internal sealed class TaskRecords(StoreGuards guards)
             conflictId,
             teamId,
             hostId,
-            collection = Collection,
-            taskId = change.TaskId,
+            collection = change.Collection.Name,
+            recordId = change.RecordId,
             baseVersion = change.BaseVersion ?? 0,
             storedVersion = stored.Version,
             version = change.Version,
@@ -188,17 +193,9 @@ internal sealed class TaskRecords(StoreGuards guards)
         return conflictId;
     }
 
-    private static byte[] Normalised(HostTask task, string taskId)
-    {
-        var clean = task.Clone();
-        clean.Id = taskId;
-        clean.Version = 0; // The row has it.
-        return clean.ToByteArray();
-    }
-
     private static string OriginText(RecordOrigin origin) => origin == RecordOrigin.Node ? "node" : "cloud";
 
-    internal sealed record StoredTask
+    internal sealed record StoredRecord
     {
         public long Version { get; init; }
         public required string JournalId { get; init; }

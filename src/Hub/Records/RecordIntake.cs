@@ -1,0 +1,118 @@
+using Google.Protobuf;
+using Hub.Contracts.V1;
+using Hub.Errors;
+using Hub.Identity;
+using Hub.Storage;
+using Hub.Text;
+
+namespace Hub.Records;
+
+/// <summary>
+/// Takes the records of nodes without a link. They send what they have again and again: what is stored already costs one read and no write,
+/// and an item that can never be stored is set aside while its answer stays a success (stream-protocol.md §3).
+/// </summary>
+internal sealed class RecordIntake(Store store, RecordStore records, TimeProvider time)
+{
+    /// <summary>Most items of one request; the contract's own windows are 200.</summary>
+    public const int ItemsMax = 1_000;
+
+    private const string KnownSql = """
+        select record_id, body_hash from records where host_id = @hostId and collection = @Name and deleted_at is null
+        """;
+
+    /// <param name="field">The request's field, for the refusal of too many items.</param>
+    /// <param name="versionOf">Version of an item; null for the collection's own.</param>
+    /// <returns>How many were taken, unchanged ones included, and what was set aside.</returns>
+    /// <exception cref="HubException">INVALID_FIELD.</exception>
+    public async Task<(int Taken, IReadOnlyList<RejectedItem> Rejected)> TakeAsync<T>(
+        HostAccess host, RecordCollection collection, IReadOnlyCollection<T> items, string field, CancellationToken cancellation,
+        Func<T, long>? versionOf = null)
+        where T : class, IMessage<T>
+    {
+        if (items.Count > ItemsMax)
+        {
+            throw HubException.InvalidField(field, $"Send at most {ItemsMax} items at once.");
+        }
+
+        var now = time.NowMs() * 1000;
+        var rejected = new List<RejectedItem>();
+        var changes = new List<RecordChange>(items.Count);
+        foreach (var item in items)
+        {
+            var clean = CleanText.Of(item);
+            var recordId = collection.IdOf(clean);
+            if (collection.Fault(recordId, clean) is { } fault)
+            {
+                rejected.Add(RejectedOf(recordId, fault));
+            }
+            else
+            {
+                var version = versionOf is null ? collection.VersionOf(clean, now) : versionOf(clean);
+                changes.Add(new RecordChange(collection, recordId, clean, version, null, RecordOrigin.Node));
+            }
+        }
+
+        var taken = changes.Count;
+        var changed = await ChangedAsync(host, collection, changes, cancellation);
+        var refused = changed.Count == 0 ? [] : await WriteAsync(host, changed, cancellation);
+        rejected.AddRange(refused);
+        return (taken - refused.Count, rejected);
+    }
+
+    /// <summary>What differs from what is stored. Another writer may come between this and the write, which judges again.</summary>
+    private async Task<IReadOnlyList<RecordChange>> ChangedAsync(
+        HostAccess host, RecordCollection collection, List<RecordChange> changes, CancellationToken cancellation)
+    {
+        if (changes.Count == 0)
+        {
+            return [];
+        }
+
+        var known = (await store.ReadAsync(
+            TeamScope.Of(host.TeamId),
+            reader => reader.QueryAsync<KnownRow>(
+                $"{KnownSql} and {reader.Dialect.In("record_id", "ids")}",
+                new { hostId = host.HostId, collection.Name, ids = reader.Dialect.InValue(changes.Select(change => change.RecordId).Distinct()) }),
+            cancellation)).ToDictionary(row => row.RecordId, row => row.BodyHash, StringComparer.Ordinal);
+        return changes.FindAll(change =>
+            !known.TryGetValue(change.RecordId, out var hash) || hash != RecordStore.HashOf(collection.Write(change.Body!, change.RecordId)));
+    }
+
+    /// <summary>Halves what the store refuses until the culprit stands alone.</summary>
+    private async Task<IReadOnlyList<RejectedItem>> WriteAsync(HostAccess host, IReadOnlyList<RecordChange> changes, CancellationToken cancellation)
+    {
+        try
+        {
+            await store.WriteAsync(
+                host.TeamId,
+                tx =>
+                {
+                    foreach (var change in changes)
+                    {
+                        records.Apply(tx, host.TeamId, host.HostId, change);
+                    }
+                },
+                cancellation);
+            return [];
+        }
+        catch (ConstraintException e) when (changes.Count == 1)
+        {
+            return [RejectedOf(changes[0].RecordId, new HubException(ErrorReason.RecordInvalid, $"The store does not take this record: {e.Constraint}."))];
+        }
+        catch (ConstraintException)
+        {
+            var half = changes.Count / 2;
+            var first = await WriteAsync(host, [.. changes.Take(half)], cancellation);
+            return [.. first, .. await WriteAsync(host, [.. changes.Skip(half)], cancellation)];
+        }
+    }
+
+    private static RejectedItem RejectedOf(string recordId, HubException fault) => new()
+    {
+        Id = recordId.Length <= RecordCollection.ShortTextMax ? recordId : recordId[..RecordCollection.ShortTextMax],
+        Reason = EnumText<ErrorReason>.Of(fault.Reason),
+        Detail = fault.Message,
+    };
+
+    private sealed record KnownRow(string RecordId, string BodyHash);
+}
