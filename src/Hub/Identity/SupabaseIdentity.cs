@@ -13,27 +13,56 @@ internal sealed class SupabaseIdentity(
     /// <summary>Larger answers are none of an Auth service.</summary>
     private const int AnswerBytesMax = 1024 * 1024;
 
+    /// <summary>Code of the refusal of an address that has an account.</summary>
+    private const string EmailExists = "email_exists";
+
     private static readonly TimeSpan CallWithin = TimeSpan.FromSeconds(10);
 
     public async Task<(UserRow User, string TeamId, IssuedSession? Session)> SignUpAsync(
         Newcomer newcomer, string password, CancellationToken cancellation)
     {
         await store.WriteAsync(Store.SystemTeam, tx => admission.Require(tx, newcomer), cancellation);
-        using var answer = await CallAsync(HttpMethod.Post, "/signup", new { email = newcomer.Email, password }, null, cancellation);
-        var isSession = answer.RootElement.TryGetProperty("access_token", out _);
-        var user = isSession ? answer.RootElement.GetProperty("user") : answer.RootElement;
-
-        // For an address that has an account the service invents a user, without identities, so that nobody learns of it.
-        if (!isSession && user.TryGetProperty("identities", out var identities) && identities.ValueKind == JsonValueKind.Array
-            && identities.GetArrayLength() == 0)
-        {
-            throw new HubException(ErrorReason.EmailTaken, "There is an account with this e-mail address: sign in.");
-        }
-
-        var externalId = user.GetProperty("id").GetString()!;
+        var (externalId, session) = await RegisterAsync(newcomer.Email, password, cancellation);
         var (userId, teamId) = await store.WriteAsync(
             Store.SystemTeam, tx => admission.Admit(tx, newcomer with { ExternalId = externalId }), cancellation);
-        return (new UserRow(userId, newcomer.Email, newcomer.Name), teamId, isSession ? SessionOf(answer.RootElement) : null);
+        return (new UserRow(userId, newcomer.Email, newcomer.Name), teamId, session);
+    }
+
+    /// <summary>
+    /// Makes the account, or takes the one that the provider has already: it may serve other applications too, and an invited person may be
+    /// known there. The password says whose it is.
+    /// </summary>
+    private async Task<(string ExternalId, IssuedSession? Session)> RegisterAsync(string email, string password, CancellationToken cancellation)
+    {
+        try
+        {
+            using var answer = await CallAsync(HttpMethod.Post, "/signup", new { email, password }, null, cancellation);
+            var root = answer.RootElement;
+            if (root.TryGetProperty("access_token", out _))
+            {
+                return (root.GetProperty("user").GetProperty("id").GetString()!, SessionOf(root));
+            }
+
+            // For an address that has an account the service invents a user, without identities, so that nobody learns of it.
+            if (!root.TryGetProperty("identities", out var identities) || identities.ValueKind != JsonValueKind.Array || identities.GetArrayLength() > 0)
+            {
+                return (root.GetProperty("id").GetString()!, null);
+            }
+        }
+        catch (HubException refusal) when (refusal.Reason == ErrorReason.EmailTaken)
+        {
+            // Known there; see below.
+        }
+
+        try
+        {
+            using var known = await CallAsync(HttpMethod.Post, "/token?grant_type=password", new { email, password }, null, cancellation);
+            return (known.RootElement.GetProperty("user").GetProperty("id").GetString()!, SessionOf(known.RootElement));
+        }
+        catch (HubException refusal) when (refusal.Reason == ErrorReason.SignInFailed)
+        {
+            throw Refusal(EmailExists);
+        }
     }
 
     public async Task<(UserRow User, IssuedSession Session)> SignInAsync(string email, string password, CancellationToken cancellation)
@@ -116,7 +145,7 @@ internal sealed class SupabaseIdentity(
 
     private static HubException Refusal(string code) => code switch
     {
-        "user_already_exists" or "email_exists" => new(ErrorReason.EmailTaken, "There is an account with this e-mail address: sign in."),
+        "user_already_exists" or EmailExists => new(ErrorReason.EmailTaken, "There is an account with this e-mail address: sign in."),
         "weak_password" or "same_password" => new(ErrorReason.PasswordWeak, "The identity provider wants a stronger, new password."),
         "signup_disabled" => new(ErrorReason.SignupClosed, "The identity provider takes no sign-ups."),
         "validation_failed" => HubException.InvalidField("email", "The identity provider does not take this e-mail address or password."),
