@@ -75,6 +75,16 @@ internal static class AuditAction
     public const string JoinTokenCreated = "join_token.created";
     public const string HostEnrolled = "host.enrolled";
     public const string HostClaimed = "host.claimed";
+    public const string HostRenamed = "host.renamed";
+    public const string HostPropertyChanged = "host.property_changed";
+    public const string HostSecretStored = "host_secret.stored";
+    public const string HostSecretRemoved = "host_secret.removed";
+    public const string HostWebhookStored = "host_webhook.stored";
+    public const string HostWebhookRemoved = "host_webhook.removed";
+    public const string CapabilityEnabled = "capability.enabled";
+    public const string CapabilityDisabled = "capability.disabled";
+    public const string ApprovalPolicyStored = "approval_policy.stored";
+    public const string ApprovalPolicyRemoved = "approval_policy.removed";
     public const string HostReleased = "host.released";
     public const string HostDeleted = "host.deleted";
     public const string CredentialRevoked = "credential.revoked";

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Google.Protobuf.WellKnownTypes;
+using Hub.Approvals;
 using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
@@ -36,9 +37,11 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
 
     private const string InsertSql = """
         insert into commands (command_id, team_id, host_id, type, payload, state, reason, attempt, max_attempts, idempotency_key, fingerprint,
-            created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent)
+            created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent, approval_policy,
+            approver_role, creator_may_decide)
         values (@CommandId, @TeamId, @HostId, @Type, @Payload, @State, @Reason, @Attempt, @MaxAttempts, @IdempotencyKey, @Fingerprint,
-            @CreatedBy, @CreatedAt, @UpdatedAt, @AcceptBy, @FinishWithin, '', '', '', @Traceparent)
+            @CreatedBy, @CreatedAt, @UpdatedAt, @AcceptBy, @FinishWithin, '', '', '', @Traceparent, @ApprovalPolicy, @ApproverRole,
+            @CreatorMayDecide)
         """;
 
     /// <summary>Creates the command, or answers a repeat with the one that exists.</summary>
@@ -57,8 +60,8 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
             HostId = host.HostId,
             Type = Type(clean.Type),
             Payload = Payload(clean.Payload),
-            State = clean.RequiresApproval ? CommandStates.AwaitingApproval : CommandStates.Queued,
-            Reason = EnumText<CommandReason>.Of(clean.RequiresApproval ? CommandReason.Approval : CommandReason.Unspecified),
+            State = CommandStates.Queued,
+            Reason = EnumText<CommandReason>.Of(CommandReason.Unspecified),
             Attempt = 1,
             MaxAttempts = MaxAttempts(clean.MaxAttempts),
             IdempotencyKey = idempotencyKey,
@@ -107,6 +110,18 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         }
 
         var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = acceptBy };
+        if ((ApprovalPolicies.GateOf(tx, row.TeamId, row.Type) ?? (request.RequiresApproval ? ApprovalGate.Asked : null)) is { } gate)
+        {
+            row = row with
+            {
+                State = CommandStates.AwaitingApproval,
+                Reason = EnumText<CommandReason>.Of(CommandReason.Approval),
+                ApprovalPolicy = gate.PolicyName,
+                ApproverRole = ApprovalPolicies.RoleText(gate.ApproverRole),
+                CreatorMayDecide = gate.CreatorMayDecide,
+            };
+        }
+
         tx.Execute(InsertSql, row);
         CommandMachine.Created(tx, row);
         AuditLog.Append(tx, row.TeamId, actor, AuditAction.CommandCreated, row.CommandId, row.HostId, row.Type);

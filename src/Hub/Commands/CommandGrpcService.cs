@@ -1,6 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
-using Hub.Audit;
+using Hub.Approvals;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
@@ -13,7 +13,8 @@ namespace Hub.Commands;
 
 /// <summary>hub.v1.CommandService: people create and follow commands, nodes without a link claim and report them.</summary>
 internal sealed class CommandGrpcService(
-    Access access, Store store, CommandCreation creation, HostDirectory directory, Presence presence, LinkRegistry links, ProgressBoard progress)
+    Access access, Store store, CommandCreation creation, ApprovalDecisions approvals, HostDirectory directory, Presence presence,
+    LinkRegistry links, ProgressBoard progress)
     : CommandService.CommandServiceBase
 {
     private const string PendingWord = "pending";
@@ -132,26 +133,8 @@ internal sealed class CommandGrpcService(
 
     public override async Task<DecideCommandResponse> DecideCommand(DecideCommandRequest request, ServerCallContext context)
     {
-        var host = await access.HostAsync(context, request.HostId, TeamRole.Admin);
-        var reason = Reason(request.Reason);
-        var command = await store.WriteAsync(
-            host.TeamId,
-            tx =>
-            {
-                var detail = reason.Length > 0 ? $"{host.Caller.Name}: {reason}" : host.Caller.Name;
-                if (!CommandMachine.Decide(tx, FindOrThrow(tx, host, request.CommandId), request.Approve, detail))
-                {
-                    throw new HubException(ErrorReason.CommandNotAwaitingApproval, "The command does not await approval.");
-                }
-
-                AuditLog.Append(
-                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandDecided, request.CommandId, host.HostId,
-                    $"{(request.Approve ? "approved" : "refused")} {reason}".Trim());
-                return FindOrThrow(tx, host, request.CommandId);
-            },
-            context.CancellationToken);
-        links.Wake(host.HostId);
-        return new() { Command = Show(command) };
+        var decided = await approvals.DecideAsync(context, request.HostId, request.CommandId, request.Approve, request.Reason);
+        return new() { Command = Show(decided) };
     }
 
     public override async Task<AckCommandResponse> AckCommand(AckCommandRequest request, ServerCallContext context)

@@ -5,7 +5,7 @@ using Hub.Storage;
 namespace Hub.Commands;
 
 /// <summary>A command as one query reads it.</summary>
-internal sealed record CommandRow
+internal record CommandRow
 {
     /// <summary>Largest result that lists and watches show, in characters; GetCommand shows all of it.</summary>
     private const string ListedResultMax = "65536";
@@ -21,7 +21,8 @@ internal sealed record CommandRow
     private const string SharedColumns = """
         c.command_id, c.team_id, c.host_id, c.type, c.payload, c.state, c.reason, c.attempt, c.max_attempts, c.idempotency_key, c.fingerprint,
         c.created_by, c.created_at, c.updated_at, c.accept_by, c.finish_within, c.offered_until, c.accepted_at, c.finish_by, c.finished_at,
-        c.journal_id, c.cancel_requested_at, c.cancel_by, c.cancel_reason, c.error, c.traceparent
+        c.journal_id, c.cancel_requested_at, c.cancel_by, c.cancel_reason, c.error, c.traceparent, c.approval_policy, c.approver_role,
+        c.creator_may_decide
         """;
 
     public required string CommandId { get; init; }
@@ -54,6 +55,11 @@ internal sealed record CommandRow
     public required string Error { get; init; }
     public string? LateResult { get; init; }
     public required string Traceparent { get; init; }
+
+    /// <summary>The rule that held it for approval; empty if none did.</summary>
+    public string ApprovalPolicy { get; init; } = "";
+    public string ApproverRole { get; init; } = "";
+    public bool CreatorMayDecide { get; init; } = true;
 
     public CommandState StateValue => EnumText<CommandState>.Parse(State);
 
@@ -88,6 +94,8 @@ internal sealed record CommandRow
             CancelRequestedAt = EpochMs.ToTimestamp(CancelRequestedAt),
             FinishWithin = Duration.FromTimeSpan(TimeSpan.FromMilliseconds(FinishWithin)),
             Traceparent = Traceparent,
+            ApprovalPolicy = ApprovalPolicy,
+            ApproverRole = ApproverRole,
         };
         return command;
     }

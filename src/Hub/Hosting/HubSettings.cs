@@ -34,6 +34,7 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string SecretsKeyKey = "HUB_SECRETS_KEY";
     public const string SignUpKey = "HUB_SIGNUP";
     public const string PlanKey = "HUB_PLAN";
     public const string SmtpUrlKey = "HUB_SMTP_URL";
@@ -92,6 +93,9 @@ internal sealed record HubSettings
     /// <summary>Null keeps accounts in the Hub's own store.</summary>
     public SupabaseSettings? Supabase { get; init; }
 
+    /// <summary>Key that seals what the Hub has to read back; without it such things cannot be stored.</summary>
+    public byte[]? SecretsKey { get; init; }
+
     public string SigningKeyPath => Path.Combine(DataDirectory, SigningKeyFile);
 
     /// <summary>Every setting with its default and meaning, for README and --help.</summary>
@@ -112,6 +116,7 @@ internal sealed record HubSettings
         (ReflectionKey, "on for loopback", "on or off: gRPC reflection"),
         (CorsOriginsKey, "", "origins whose pages may read REST answers, such as https://hub.example.com, separated by commas"),
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
+        (SecretsKeyKey, "", "base64 of 32 random bytes that encrypt what has to be read back, such as capabilities"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
         (SignUpKey, "first", "who may sign up: first (the first one, then by invite), invite or open"),
         (PlanKey, PlanDefault, "plan of new teams: free keeps history for 30 days, pro for 90, team for ever"),
@@ -165,6 +170,7 @@ internal sealed record HubSettings
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var origins = Origins(Text(CorsOriginsKey), faults);
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        var secretsKey = SecretsKeyOf(Text(SecretsKeyKey), faults);
         var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         var signUp = OneOf(SignUpKey, Text(SignUpKey), ["first", "invite", "open"], faults);
         var plan = OneOf(PlanKey, Text(PlanKey), ["free", "pro", "team"], faults);
@@ -192,6 +198,7 @@ internal sealed record HubSettings
                 Plan = plan!,
                 Smtp = smtp,
                 Supabase = supabase,
+                SecretsKey = secretsKey,
             };
     }
 
@@ -207,6 +214,23 @@ internal sealed record HubSettings
 
         faults.Add($"{key}: '{text}' is no address to listen on; write {scheme}://<ip>:<port>, such as {DefaultOf(key)}.");
         return new Uri(DefaultOf(key));
+    }
+
+    private static byte[]? SecretsKeyOf(string text, List<string> faults)
+    {
+        if (text.Length == 0)
+        {
+            return null;
+        }
+
+        var key = new byte[Identity.SecretBox.KeyBytes + 1];
+        if (Convert.TryFromBase64String(text, key, out var length) && length == Identity.SecretBox.KeyBytes)
+        {
+            return key[..length];
+        }
+
+        faults.Add($"{SecretsKeyKey}: this is not base64 of {Identity.SecretBox.KeyBytes} bytes; make one with: openssl rand -base64 {Identity.SecretBox.KeyBytes}");
+        return null;
     }
 
     private static Uri? PublicAddressOf(string text, List<string> faults)

@@ -80,6 +80,8 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
                 {
                     tx.Execute(
                         "update hosts set name = @name, name_set_at = @NowMs where host_id = @HostId", new { name, tx.NowMs, access.HostId });
+                    AuditLog.Append(
+                        tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostRenamed, access.HostId, access.HostId, name);
                     tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
                 }
 
@@ -166,7 +168,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
                 EndLink(tx, access.HostId); // First, as for a revocation.
                 var deleted = new { hostId = access.HostId, now = tx.NowMs };
                 foreach (var table in (ReadOnlySpan<string>)
-                    ["join_tokens", "records", "usage_ledger", "run_decisions", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties"])
+                    ["join_tokens", "records", "usage_ledger", "run_decisions", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties", "host_secrets", "host_webhooks"])
                 {
                     tx.Execute($"delete from {table} where host_id = @hostId", deleted);
                 }

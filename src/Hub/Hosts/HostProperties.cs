@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Google.Protobuf.WellKnownTypes;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -127,6 +128,9 @@ internal sealed partial class HostProperties(Store store)
             DesiredAt = tx.NowMs,
             Error = "",
         };
+        AuditLog.Append(
+            tx, host.TeamId, Actor.Of(host.Caller), AuditAction.HostPropertyChanged, name, host.HostId,
+            json is null ? "taken back" : $"generation {desired.DesiredGeneration}");
         return Write(tx, row, Seen(tx, host.HostId, name) is { } seen ? Observed(desired, seen, tx.NowMs) : desired);
     }
 
@@ -141,12 +145,21 @@ internal sealed partial class HostProperties(Store store)
         }
     }
 
-    /// <summary>The node fetched the desired value: that is all an unmodified one ever shows of having it.</summary>
-    public static void Fetched(StoreTransaction tx, string hostId, string name)
+    /// <summary>
+    /// The node fetched the desired value as it was in <paramref name="served"/>: that is all an unmodified one ever shows of having it.
+    /// </summary>
+    public static void Fetched(StoreTransaction tx, PropertyRow served)
     {
-        if (tx.QuerySingleOrDefault<PropertyRow>(OneSql, new { hostId, name }) is { Desired: not null, Converged: false } row)
+        var row = Find(tx, served.TeamId, served.HostId, served.Name);
+        if (row.ReportedGeneration < served.DesiredGeneration)
         {
-            Write(tx, row, row with { Reported = row.Desired, ReportedGeneration = row.DesiredGeneration, ReportedAt = tx.NowMs, Error = "" });
+            Write(tx, row, row with
+            {
+                Reported = served.Desired,
+                ReportedGeneration = served.DesiredGeneration,
+                ReportedAt = tx.NowMs,
+                Error = "",
+            });
         }
     }
 

@@ -28,7 +28,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     public async Task EveryUnaryRpc_ByGrpcAndByRest_GivesTheSameAnswer()
     {
         // The clock stands still, so that times are alike as well.
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(), Stage.Settings);
         var faults = new List<string>();
         foreach (var row in RpcRows.Unary)
         {
@@ -56,7 +56,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     [Fact]
     public async Task EveryUnaryRpc_ByGrpcAndByRest_GivesTheSameRefusal()
     {
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(), Stage.Settings);
         var faults = new List<string>();
         foreach (var row in RpcRows.Unary.Where(row => row.Refused is not null))
         {

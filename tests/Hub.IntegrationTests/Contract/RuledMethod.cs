@@ -13,13 +13,15 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
         HealthService.Descriptor, HostService.Descriptor, TaskService.Descriptor, ChatService.Descriptor, CommandService.Descriptor,
         WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor, CanvasService.Descriptor,
         InsightService.Descriptor, RunService.Descriptor, UsageService.Descriptor, ContextService.Descriptor,
+        HostConfigService.Descriptor, CapabilityService.Descriptor, TelemetryService.Descriptor, ApprovalService.Descriptor,
+        WriteBackService.Descriptor,
         IdentityService.Descriptor, OrgService.Descriptor, AuditService.Descriptor,
     ];
 
     /// <summary>What asks for no credential, or for one in its body.</summary>
     private static readonly HashSet<string> WithoutBearer =
     [
-        "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey",
+        "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey", "IngestTelemetry",
         "SignUp", "SignIn", "RefreshSession", "RequestPasswordReset", "ResetPassword", "ListSigningKeys",
     ];
 

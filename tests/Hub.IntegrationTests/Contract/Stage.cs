@@ -1,9 +1,12 @@
 using System.Buffers.Text;
 using System.Text.Json;
 using Hub.Audit;
+using Hub.Contracts.V1;
+using Hub.Hosting;
 using Hub.Identity;
 using Hub.Orgs;
 using Hub.Storage;
+using Hub.Telemetry;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Contract;
@@ -13,6 +16,9 @@ internal sealed record Stage
 {
     public const string CommandKey = "command-key";
     public const string Password = "correct horse battery";
+
+    /// <summary>What a Hub with stages is started with.</summary>
+    public static readonly (string Key, string Value) Settings = (HubSettings.SecretsKeyKey, Convert.ToBase64String(new byte[32]));
 
     private static int _count;
 
@@ -93,6 +99,8 @@ internal sealed record Stage
             new { ConflictId, TeamId, HostId }));
         await owner.WriteAsync($"/api/hosts/{HostId}/chat", new { content = "to the node" });
         var command = await owner.WriteAsync($"/api/hosts/{HostId}/commands", new { type = "echo", idempotency_key = CommandKey });
+        (await owner.CallAsync(HttpMethod.Put, "/api/capabilities/github", new { credentials = new { access_token = "gh-0" } })).Expect(200);
+        hub.Service<TelemetryBoard>().Take(TeamId, new IngestTelemetryRequest { HostId = HostId, Version = "1.0" });
         var approval = await owner.WriteAsync($"/api/hosts/{HostId}/commands", new { type = "echo", requires_approval = true });
         return this with { CommandId = command.String("command.id"), ApprovalId = approval.String("command.id") };
     }

@@ -165,6 +165,7 @@ public sealed class RowSecurityTests(PostgresStoreFixture fixture) : IClassFixtu
         {
             { Name: "team_id" } => $"'{team}'",
             { Type: "bigint" or "integer" } => "1",
+            { Type: "boolean" } => "false",
             { Type: "bytea" } => "''::bytea",
             _ => $"'{tag ?? team}'",
         });

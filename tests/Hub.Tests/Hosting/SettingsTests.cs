@@ -40,6 +40,7 @@ public sealed class SettingsTests
             (HubSettings.PlanKey, "gold"),
             (HubSettings.SmtpUrlKey, "https://mail.example.com"),
             (HubSettings.AuthBackendKey, "ldap"),
+            (HubSettings.SecretsKeyKey, "c2hvcnQ="),
         ];
 
         var faults = Assert.Throws<SettingsException>(() => Read(wrong)).Faults;
