@@ -28,6 +28,40 @@ internal sealed class SupabaseIdentity(
         return (new UserRow(userId, newcomer.Email, newcomer.Name), teamId, session);
     }
 
+    public async Task<(UserRow User, IssuedSession Session)> SignInAsync(string email, string password, CancellationToken cancellation)
+    {
+        using var answer = await CallAsync(HttpMethod.Post, "/token?grant_type=password", new { email, password }, null, cancellation);
+        var user = answer.RootElement.GetProperty("user");
+        var external = new ExternalUser(user.GetProperty("id").GetString()!, user.GetProperty("email").GetString()!.ToLowerInvariant());
+        var known = await authenticator.ExternalAsync(external, cancellation);
+        return (new UserRow(known.UserId, known.Email, known.FullName), SessionOf(answer.RootElement));
+    }
+
+    public async Task<IssuedSession> RefreshAsync(string refreshToken, CancellationToken cancellation)
+    {
+        using var answer = await CallAsync(
+            HttpMethod.Post, "/token?grant_type=refresh_token", new { refresh_token = refreshToken }, null, cancellation);
+        return SessionOf(answer.RootElement);
+    }
+
+    public async Task SignOutAsync(Principal.User user, string accessToken, CancellationToken cancellation)
+    {
+        using var answer = await CallAsync(HttpMethod.Post, "/logout?scope=local", new { }, accessToken, cancellation);
+    }
+
+    public async Task RequestResetAsync(string email, CancellationToken cancellation)
+    {
+        using var answer = await CallAsync(HttpMethod.Post, "/recover", new { email }, null, cancellation);
+    }
+
+    /// <param name="token">Access token of the session that the mailed link opened.</param>
+    /// <param name="password">The new password.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    public async Task ResetAsync(string token, string password, CancellationToken cancellation)
+    {
+        using var answer = await CallAsync(HttpMethod.Put, "/user", new { password }, token, cancellation);
+    }
+
     /// <summary>
     /// Makes the account, or takes the one that the provider has already: it may serve other applications too, and an invited person may be
     /// known there. The password says whose it is.
@@ -63,40 +97,6 @@ internal sealed class SupabaseIdentity(
         {
             throw Refusal(EmailExists);
         }
-    }
-
-    public async Task<(UserRow User, IssuedSession Session)> SignInAsync(string email, string password, CancellationToken cancellation)
-    {
-        using var answer = await CallAsync(HttpMethod.Post, "/token?grant_type=password", new { email, password }, null, cancellation);
-        var user = answer.RootElement.GetProperty("user");
-        var external = new ExternalUser(user.GetProperty("id").GetString()!, user.GetProperty("email").GetString()!.ToLowerInvariant());
-        var known = await authenticator.ExternalAsync(external, cancellation);
-        return (new UserRow(known.UserId, known.Email, known.FullName), SessionOf(answer.RootElement));
-    }
-
-    public async Task<IssuedSession> RefreshAsync(string refreshToken, CancellationToken cancellation)
-    {
-        using var answer = await CallAsync(
-            HttpMethod.Post, "/token?grant_type=refresh_token", new { refresh_token = refreshToken }, null, cancellation);
-        return SessionOf(answer.RootElement);
-    }
-
-    public async Task SignOutAsync(Principal.User user, string accessToken, CancellationToken cancellation)
-    {
-        using var answer = await CallAsync(HttpMethod.Post, "/logout?scope=local", new { }, accessToken, cancellation);
-    }
-
-    public async Task RequestResetAsync(string email, CancellationToken cancellation)
-    {
-        using var answer = await CallAsync(HttpMethod.Post, "/recover", new { email }, null, cancellation);
-    }
-
-    /// <param name="token">Access token of the session that the mailed link opened.</param>
-    /// <param name="password">The new password.</param>
-    /// <param name="cancellation">Ends the wait.</param>
-    public async Task ResetAsync(string token, string password, CancellationToken cancellation)
-    {
-        using var answer = await CallAsync(HttpMethod.Put, "/user", new { password }, token, cancellation);
     }
 
     private async Task<JsonDocument> CallAsync(HttpMethod method, string path, object body, string? bearer, CancellationToken cancellation)
