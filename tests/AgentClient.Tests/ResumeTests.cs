@@ -138,7 +138,7 @@ public sealed class ResumeTests : IDisposable
         _node.Pump();
         _node.Hub.Rewind(Lane.Data, 2);
         _node.Hub.Tasks.Remove("t3");
-        _node.Hub.Tasks["t4"] = (new Delta { RecordId = "t4" }, _node.Hub.JournalId, 1);
+        _node.Hub.Tasks["t4"] = (Records.Upsert(SessionFixture.Task("t4"), 1), _node.Hub.JournalId, 1);
         _node.Connect();
 
         Assert.Equal(1, _node.Hub.SnapshotsCompleted);

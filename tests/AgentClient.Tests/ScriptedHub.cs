@@ -1,4 +1,5 @@
 using Google.Protobuf.WellKnownTypes;
+using Hub.AgentClient.Internal;
 using Hub.Contracts.V1;
 
 namespace Hub.AgentClient.Tests;
@@ -7,12 +8,14 @@ namespace Hub.AgentClient.Tests;
 internal sealed class ScriptedHub
 {
     private readonly Dictionary<Lane, long> _stored = [];
-    private readonly List<Delta> _snapshotRecords = [];
     private SnapshotBegin? _snapshot;
     private string _journalId = "";
     private long _journalEpoch;
 
     public long Epoch { get; set; }
+
+    /// <summary>What Welcome says about versions.</summary>
+    public long VersionFloor { get; set; }
 
     public string JournalId => _journalId;
 
@@ -29,6 +32,9 @@ internal sealed class ScriptedHub
     public List<Batch> Batches { get; } = [];
 
     public int SnapshotsCompleted { get; private set; }
+
+    /// <summary>Records that re-syncs brought.</summary>
+    public List<Delta> SnapshotRecords { get; } = [];
 
     /// <summary>The word on every attempt a node accepts or holds; KEEP unless a test says otherwise.</summary>
     public Func<string, int, Verdict> VerdictOn { get; set; } = (_, _) => Verdict.Keep;
@@ -51,7 +57,7 @@ internal sealed class ScriptedHub
 
     public ConnectResponse Welcome(Hello hello)
     {
-        var welcome = new Welcome { LinkId = $"link-{++Epoch}", Epoch = Epoch, Protocol = 1, Settings = Settings, HostId = "host-1", ChatDownSeq = hello.ChatDownSeq };
+        var welcome = new Welcome { LinkId = $"link-{++Epoch}", Epoch = Epoch, Protocol = 1, Settings = Settings, HostId = "host-1", ChatDownSeq = hello.ChatDownSeq, VersionFloor = VersionFloor };
         var isNew = hello.JournalId != _journalId;
         var isOld = !isNew && hello.JournalEpoch < _journalEpoch;
         if (isNew)
@@ -151,13 +157,19 @@ internal sealed class ScriptedHub
                 break;
             case Entry.BodyOneofCase.SnapshotBegin:
                 _snapshot = entry.SnapshotBegin;
-                _snapshotRecords.Clear();
+                break;
+            case Entry.BodyOneofCase.SnapshotDigests when entry.SnapshotDigests.SnapshotId == _snapshot?.SnapshotId:
+                Ask(entry, ack, Differing(entry.SnapshotDigests));
+                break;
+            case Entry.BodyOneofCase.SnapshotListing when entry.SnapshotListing.SnapshotId == _snapshot?.SnapshotId:
+                Ask(entry, ack, Compare(entry.SnapshotListing));
                 break;
             case Entry.BodyOneofCase.SnapshotPart when entry.SnapshotPart.SnapshotId == _snapshot?.SnapshotId:
-                _snapshotRecords.AddRange(entry.SnapshotPart.Records);
+                Apply(entry.SnapshotPart);
                 break;
             case Entry.BodyOneofCase.SnapshotEnd when entry.SnapshotEnd.SnapshotId == _snapshot?.SnapshotId:
-                CompleteSnapshot();
+                _snapshot = null;
+                SnapshotsCompleted++;
                 break;
             default:
                 CommandEntries.Add(entry);
@@ -170,28 +182,69 @@ internal sealed class ScriptedHub
         }
     }
 
-    private void CompleteSnapshot()
+    private static void Ask(Entry entry, Ack ack, IEnumerable<uint> indexes)
     {
-        var mentioned = _snapshotRecords.Select(record => record.RecordId).ToHashSet();
-        foreach (var (id, (_, journal, seq)) in Tasks.ToArray())
+        var request = new SnapshotRequest { Seq = entry.Seq, Indexes = { indexes } };
+        if (request.Indexes.Count > 0)
         {
-            if (!mentioned.Contains(id) && (journal != _journalId || seq <= _snapshot!.BaseSeq))
+            ack.SnapshotRequests.Add(request);
+        }
+    }
+
+    private IEnumerable<uint> Differing(SnapshotDigests digests)
+    {
+        var after = digests.After;
+        for (var i = 0; i < digests.Ranges.Count; i++)
+        {
+            var digest = RecordDigest.Empty();
+            foreach (var record in Within(after, digests.Ranges[i].Through))
             {
-                Tasks.Remove(id);
+                RecordDigest.AddTo(digest, record);
+            }
+
+            if (!digest.SequenceEqual(digests.Ranges[i].Digest))
+            {
+                yield return (uint)i;
+            }
+
+            after = digests.Ranges[i].Through;
+        }
+    }
+
+    private List<uint> Compare(SnapshotListing listing)
+    {
+        var listed = listing.Records.Chunk(RecordDigest.ListedBytes).Select(Convert.ToHexString).ToList();
+        var held = Within(listing.After, listing.Through).ToDictionary(record => Convert.ToHexString(RecordDigest.Listed(record)));
+        var idLength = listed.FirstOrDefault("").Length / 2;
+        foreach (var (key, record) in held)
+        {
+            var (_, journal, seq) = Tasks[record.RecordId];
+            if (!listed.Exists(line => line[..idLength] == key[..idLength]) && (journal != _journalId || seq <= _snapshot!.BaseSeq))
+            {
+                Tasks.Remove(record.RecordId);
             }
         }
 
-        foreach (var record in _snapshotRecords)
+        return [.. Enumerable.Range(0, listed.Count).Where(i => !held.ContainsKey(listed[i])).Select(i => (uint)i)];
+    }
+
+    private void Apply(SnapshotPart part)
+    {
+        SnapshotRecords.AddRange(part.Records);
+        foreach (var record in part.Records)
         {
             if (!Tasks.TryGetValue(record.RecordId, out var known) || known.Seq <= _snapshot!.BaseSeq || known.JournalId != _journalId)
             {
                 Tasks[record.RecordId] = (record, _journalId, 0);
             }
         }
-
-        _snapshot = null;
-        SnapshotsCompleted++;
     }
+
+    private Delta[] Within(string after, string through) =>
+    [
+        .. Tasks.Values.Select(task => task.Delta)
+            .Where(delta => string.CompareOrdinal(delta.RecordId, after) > 0 && (through.Length == 0 || string.CompareOrdinal(delta.RecordId, through) <= 0)),
+    ];
 
     private CommandVerdict Word(string commandId, int attempt) =>
         new() { CommandId = commandId, Attempt = attempt, Verdict = VerdictOn(commandId, attempt) };

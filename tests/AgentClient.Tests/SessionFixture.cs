@@ -53,9 +53,12 @@ internal sealed class SessionFixture : IDisposable
     }
 
     /// <summary>Carries frames both ways until there are none.</summary>
-    public void Pump()
+    public void Pump() => PumpWhile(() => true);
+
+    /// <summary>Carries frames both ways, as long as the condition holds, until there are none.</summary>
+    public void PumpWhile(Func<bool> goesOn)
     {
-        while (Session.TryTake(out var frame))
+        while (goesOn() && Session.TryTake(out var frame))
         {
             foreach (var answer in Hub.Receive(frame))
             {

@@ -12,7 +12,7 @@ public sealed class SourceTests : IDisposable
     [Fact]
     public void JournalNew_WithSource_SendsWhatTheSourceSays()
     {
-        _node.Hub.Tasks["gone"] = (new Delta { RecordId = "gone" }, "another journal", 5);
+        _node.Hub.Tasks["gone"] = (Records.Upsert(SessionFixture.Task("gone"), 1), "another journal", 5);
         _node.Connect();
         Read("t1", "t2");
         _node.Pump();

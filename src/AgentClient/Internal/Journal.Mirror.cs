@@ -36,20 +36,20 @@ internal sealed partial class Journal
     public bool IsMirrorEmpty(Collection collection) =>
         Scalar<long>("select exists(select 1 from mirror where collection = $1)", (int)collection) == 0;
 
-    /// <summary>Records after a key, by key, until their size reaches <paramref name="bytesMax"/>; at least one if there is one.</summary>
-    public IReadOnlyList<(string Key, Delta Record)> MirrorAfter(Collection collection, string afterKey, int bytesMax)
+    /// <summary>Records with ids behind <paramref name="after"/> up to <paramref name="through"/>, both without bound if empty; by id.</summary>
+    public IReadOnlyList<Delta> MirrorRange(Collection collection, string after, string through, int limit)
     {
-        var records = new List<(string, Delta)>();
-        using var rows = Query(
-            "select record_key, entry from mirror where collection = $1 and record_key > $2 order by record_key", (int)collection, afterKey);
-        for (var bytes = 0; bytes < bytesMax && rows.Read();)
+        var records = new List<Delta>();
+        using var rows = through.Length == 0
+            ? Query(
+                "select entry from mirror where collection = $1 and record_key > $2 order by record_key limit $3",
+                (int)collection, Records.Key(collection, after), limit)
+            : Query(
+                "select entry from mirror where collection = $1 and record_key > $2 and record_key <= $3 order by record_key limit $4",
+                (int)collection, Records.Key(collection, after), Records.Key(collection, through), limit);
+        while (rows.Read())
         {
-            var entry = Blob(rows, 1);
-            bytes += entry.Length;
-            if (bytes <= bytesMax || records.Count == 0)
-            {
-                records.Add((rows.GetString(0), Entry.Parser.ParseFrom(entry).Delta));
-            }
+            records.Add(Entry.Parser.ParseFrom(Blob(rows, 0)).Delta);
         }
 
         return records;

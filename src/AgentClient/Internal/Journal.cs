@@ -102,6 +102,15 @@ internal sealed partial class Journal : IDisposable
         return version;
     }
 
+    /// <summary>Versions given from now on are greater than this one.</summary>
+    public void RaiseVersion(long version)
+    {
+        if (version > MetaNumber("last_version"))
+        {
+            SetMeta("last_version", version);
+        }
+    }
+
     /// <summary>
     /// Takes a new journal id after the Hub found this one to be an old copy: every number given so far is void. The command journal stays,
     /// since it says what was started; the mirror stays, but no longer counts as whole.

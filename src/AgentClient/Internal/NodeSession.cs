@@ -231,6 +231,7 @@ internal sealed partial class NodeSession
                 _journal.SetChatDownSeq(welcome.ChatDownSeq);
             }
 
+            _journal.RaiseVersion(welcome.VersionFloor);
             PlanResync(welcome, epochBefore);
             NoteRejected(welcome.Rejected);
             foreach (var verdict in welcome.Commands)
@@ -295,6 +296,11 @@ internal sealed partial class NodeSession
                 _journal.SetSnapshotPending(_snapshot.Collection, false);
             }
         });
+        if (ack.Lane is Lane.Bulk)
+        {
+            _snapshot?.Answered(ack);
+        }
+
         if (ack.Lane is Lane.Bulk && _snapshot is { EndSeq: { } sent } && sent <= ack.Seq)
         {
             _snapshot = null;

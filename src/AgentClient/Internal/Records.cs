@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using Hub.Contracts.V1;
 
 namespace Hub.AgentClient.Internal;
@@ -19,6 +20,14 @@ internal static class Records
 
     /// <summary>The record as an entry that waits for its number.</summary>
     public static Entry Entry(Delta delta) => new() { Delta = delta };
+
+    /// <summary>The record's message as a re-sync compares it: with its id and without a version.</summary>
+    public static IMessage Body(Delta delta)
+    {
+        var task = delta.Task.Clone();
+        (task.Id, task.Version) = (delta.RecordId, 0);
+        return task;
+    }
 
     public static bool SameBody(Delta left, Delta right) => left.BodyCase == right.BodyCase && Equals(left.Task, right.Task);
 

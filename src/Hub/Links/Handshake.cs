@@ -128,6 +128,7 @@ internal sealed class Handshake(
             HostId = node.HostId,
             ChatDownSeq = chatFrom,
             Lanes = { starts },
+            VersionFloor = starts.Any(start => start.Outcome == LaneOutcome.SnapshotRequired) ? RecordStore.HighestVersion(tx, node.HostId) : 0,
         };
         if (!rewound)
         {

@@ -160,6 +160,8 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
             (Lane.Bulk, Entry.BodyOneofCase.SnapshotBegin) when entry.SnapshotBegin.SnapshotId.Length is > 0 and <= 64
                 && RecordCollections.Find(entry.SnapshotBegin.Collection) is not null => null,
             (Lane.Bulk, Entry.BodyOneofCase.SnapshotPart or Entry.BodyOneofCase.SnapshotEnd) => null,
+            (Lane.Bulk, Entry.BodyOneofCase.SnapshotDigests) => RecordComparison.Fault(entry.SnapshotDigests),
+            (Lane.Bulk, Entry.BodyOneofCase.SnapshotListing) => RecordComparison.Fault(entry.SnapshotListing),
             _ => new HubException(ErrorReason.RecordInvalid, $"{entry.BodyCase} does not travel on the lane {EnumText<Lane>.Of(lane)}."),
         };
     }
@@ -229,8 +231,9 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
     }
 
     /// <summary>
-    /// A re-sync: every part marks the records it mentions with the snapshot's id, the end deletes what has another. Parts can be repeated
-    /// and the whole can be interrupted at any point: only the end of the latest snapshot deletes.
+    /// A re-sync. Of a node that compares, each listing deletes what it does not have. Of one that sends everything, every part marks the
+    /// records it mentions with the snapshot's id, and the end deletes what has another. Either can be repeated and interrupted at any
+    /// point, and only the latest counts.
     /// </summary>
     private void ApplySnapshot(StoreTransaction tx, LinkIdentity link, Entry entry, Ack ack)
     {
@@ -247,7 +250,7 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
             return;
         }
 
-        var snapshotId = entry.SnapshotPart?.SnapshotId ?? entry.SnapshotEnd.SnapshotId;
+        var snapshotId = SnapshotIdOf(entry);
         if (tx.QuerySingleOrDefault<SnapshotRow>(
             "select snapshot_id, base_seq, collection from snapshots where host_id = @HostId and snapshot_id = @snapshotId",
             new { link.HostId, snapshotId }) is not { } snapshot)
@@ -256,26 +259,61 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
         }
 
         var collection = RecordCollections.Named(snapshot.Collection);
-        if (entry.SnapshotPart is { } part)
+        switch (entry.BodyCase)
         {
-            foreach (var delta in part.Records)
-            {
-                if (Fault(delta) is { } fault)
+            case Entry.BodyOneofCase.SnapshotDigests:
+                Ask(ack, entry, RecordComparison.Differing(tx, link.HostId, collection, entry.SnapshotDigests));
+                break;
+            case Entry.BodyOneofCase.SnapshotListing:
+                var (wanted, absent) = RecordComparison.Compare(tx, link.HostId, collection, entry.SnapshotListing);
+                records.DeleteAbsent(tx, link.TeamId, link.HostId, collection, absent, link.JournalId, snapshotId, snapshot.BaseSeq);
+                Ask(ack, entry, wanted);
+                break;
+            case Entry.BodyOneofCase.SnapshotPart:
+                ApplyPart(tx, link, entry, snapshot.BaseSeq, ack);
+                break;
+            default:
+                if (!entry.SnapshotEnd.Compared)
                 {
-                    ack.Rejected.Add(RejectPart(tx, link, entry, delta, snapshotId, fault));
+                    records.DeleteUnmentioned(tx, link.TeamId, link.HostId, collection, link.JournalId, snapshotId, snapshot.BaseSeq);
                 }
-                else if (delta.Op == DeltaOp.Upsert)
-                {
-                    records.Apply(tx, link.TeamId, link.HostId, ChangeOf(delta, link.JournalId, snapshot.BaseSeq, snapshotId));
-                }
-            }
 
-            return;
+                tx.Execute("delete from snapshots where host_id = @HostId and snapshot_id = @snapshotId", new { link.HostId, snapshotId });
+                break;
         }
-
-        records.DeleteUnmentioned(tx, link.TeamId, link.HostId, collection, link.JournalId, snapshotId, snapshot.BaseSeq);
-        tx.Execute("delete from snapshots where host_id = @HostId and snapshot_id = @snapshotId", new { link.HostId, snapshotId });
     }
+
+    private void ApplyPart(StoreTransaction tx, LinkIdentity link, Entry entry, long baseSeq, Ack ack)
+    {
+        var part = entry.SnapshotPart;
+        foreach (var delta in part.Records)
+        {
+            if (Fault(delta) is { } fault)
+            {
+                ack.Rejected.Add(RejectPart(tx, link, entry, delta, part.SnapshotId, fault));
+            }
+            else if (delta.Op == DeltaOp.Upsert)
+            {
+                records.Apply(tx, link.TeamId, link.HostId, ChangeOf(delta, link.JournalId, baseSeq, part.SnapshotId));
+            }
+        }
+    }
+
+    private static void Ask(Ack ack, Entry entry, IReadOnlyList<uint> indexes)
+    {
+        if (indexes.Count > 0)
+        {
+            ack.SnapshotRequests.Add(new SnapshotRequest { Seq = entry.Seq, Indexes = { indexes } });
+        }
+    }
+
+    private static string SnapshotIdOf(Entry entry) => entry.BodyCase switch
+    {
+        Entry.BodyOneofCase.SnapshotDigests => entry.SnapshotDigests.SnapshotId,
+        Entry.BodyOneofCase.SnapshotListing => entry.SnapshotListing.SnapshotId,
+        Entry.BodyOneofCase.SnapshotPart => entry.SnapshotPart.SnapshotId,
+        _ => entry.SnapshotEnd.SnapshotId,
+    };
 
     private static RecordChange ChangeOf(Delta delta, string journalId, long seq, string snapshotId)
     {

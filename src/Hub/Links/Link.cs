@@ -227,6 +227,7 @@ internal sealed partial class Link
         left.Conflicts.AddRange(ack.Conflicts);
         left.Rejected.AddRange(ack.Rejected);
         left.Commands.AddRange(ack.Commands);
+        left.SnapshotRequests.AddRange(ack.SnapshotRequests);
         left.Seq = ack.Seq;
         return new BatchAnswer(left, null);
     }

@@ -85,6 +85,7 @@ internal sealed class LinkOutbox
                 waiting.Conflicts.AddRange(ack.Conflicts);
                 waiting.Rejected.AddRange(ack.Rejected);
                 waiting.Commands.AddRange(ack.Commands);
+                waiting.SnapshotRequests.AddRange(ack.SnapshotRequests);
             }
             else
             {

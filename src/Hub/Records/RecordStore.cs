@@ -122,23 +122,33 @@ internal sealed class RecordStore(StoreGuards guards)
     public void DeleteUnmentioned(
         StoreTransaction tx, string teamId, string hostId, RecordCollection collection, string journalId, string snapshotId, long baseSeq)
     {
+        var unmentioned = tx.Query<string>(
+            "select record_id from records where host_id = @hostId and collection = @Name and deleted_at is null and snapshot_id <> @snapshotId",
+            new { hostId, collection.Name, snapshotId });
+        DeleteAbsent(tx, teamId, hostId, collection, unmentioned, journalId, snapshotId, baseSeq);
+    }
+
+    /// <summary>Deletes records that a re-sync showed the node does not have, unless something newer than its base wrote them.</summary>
+    public void DeleteAbsent(
+        StoreTransaction tx, string teamId, string hostId, RecordCollection collection, IEnumerable<string> recordIds, string journalId,
+        string snapshotId, long baseSeq)
+    {
         if (collection.IsPermanent)
         {
             return;
         }
 
-        var absent = tx.Query<string>(
-            """
-            select record_id from records
-            where host_id = @hostId and collection = @Name and deleted_at is null and snapshot_id <> @snapshotId
-                and (journal_id <> @journalId or seq <= @baseSeq)
-            """,
-            new { hostId, collection.Name, snapshotId, journalId, baseSeq });
-        foreach (var recordId in absent)
+        foreach (var recordId in recordIds)
         {
-            Apply(
-                tx, teamId, hostId,
-                new RecordChange(collection, recordId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
+            var newer = tx.QuerySingleOrDefault<long?>(
+                "select 1 from records where host_id = @hostId and collection = @Name and record_id = @recordId and journal_id = @journalId and seq > @baseSeq",
+                new { hostId, collection.Name, recordId, journalId, baseSeq });
+            if (newer is null)
+            {
+                Apply(
+                    tx, teamId, hostId,
+                    new RecordChange(collection, recordId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
+            }
         }
     }
 
@@ -147,6 +157,10 @@ internal sealed class RecordStore(StoreGuards guards)
         tx.Execute(
             "update records set snapshot_id = @snapshotId where host_id = @hostId and collection = @Name and record_id = @recordId",
             new { hostId, collection.Name, recordId, snapshotId });
+
+    /// <summary>Highest version of any record of the host; 0 if it has none.</summary>
+    public static long HighestVersion(StoreTransaction tx, string hostId) => RecordCollections.All.Max(collection => tx.QuerySingle<long>(
+        "select coalesce(max(version), 0) from records where host_id = @hostId and collection = @Name", new { hostId, collection.Name }));
 
     /// <summary>Version of a change made now: never lower than one more than the stored.</summary>
     public static long NextVersion(StoreTransaction tx, long storedVersion) => Math.Max(storedVersion + 1, tx.NowMs * 1000);
