@@ -335,7 +335,7 @@ public sealed class FakeGoTrue : IAsyncDisposable
         ["is_anonymous"] = false,
     };
 
-    private static IResult Error(int status, string code, string message) => new CodedError(status, code, message);
+    private static CodedError Error(int status, string code, string message) => new CodedError(status, code, message);
 
     private sealed class CodedError(int status, string code, string message) : IResult
     {
