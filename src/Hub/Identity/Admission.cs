@@ -40,7 +40,7 @@ internal sealed class Admission(HubSettings settings, TimeProvider time)
             _ = Invites.FindOpen(tx, newcomer.InviteToken, newcomer.Email);
         }
         else if (settings.SignUp == SignUpPolicy.Invite
-            || (settings.SignUp == SignUpPolicy.First && tx.QuerySingle<long>("select count(*) from (select 1 as one from users limit 1) some") > 0))
+            || (settings.SignUp == SignUpPolicy.First && tx.QuerySingleOrDefault<string>("select user_id from users limit 1") is not null))
         {
             throw Closed();
         }

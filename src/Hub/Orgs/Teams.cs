@@ -103,7 +103,10 @@ internal sealed class Teams(Store store)
             tx =>
             {
                 var org = tx.QuerySingleOrDefault<HeldRow>(
-                    $"select case when {HoldsSql} then 1 else 0 end as holds, case when {MineSql} then 1 else 0 end as mine from orgs o where o.org_id = @orgId",
+                    $"""
+                    select cast(case when {HoldsSql} then 1 else 0 end as bigint) as holds, cast(case when {MineSql} then 1 else 0 end as bigint) as mine
+                    from orgs o where o.org_id = @orgId
+                    """,
                     new { orgId, userId = user.UserId });
                 if (org is null or { Holds: 0, Mine: 0 })
                 {
