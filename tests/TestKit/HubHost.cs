@@ -36,6 +36,9 @@ public sealed class HubHost : IAsyncDisposable
 
     public Uri AdminUrl => _hub.AdminUrl;
 
+    /// <summary>Null unless the settings name a certificate; see <see cref="TestCertificate"/>.</summary>
+    public Uri? TlsUrl => _hub.TlsUrl;
+
     /// <summary>A client without a credential; see <see cref="As"/>.</summary>
     public HttpClient Rest { get; }
 

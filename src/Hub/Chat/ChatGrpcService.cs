@@ -48,14 +48,18 @@ internal sealed partial class ChatGrpcService(
 
         // A node with a live link gets its chat there; its poll must not take it a second time.
         var handOut = !links.IsLive(host.HostId);
-        var pending = await store.WriteAsync(
-            host.TeamId,
-            tx =>
-            {
-                messages.ForEach(message => ChatLog.Accept(tx, host.TeamId, host.HostId, message));
-                return handOut ? ChatLog.HandOut(tx, host.HostId) : [];
-            },
-            context.CancellationToken);
+        var hasWork = await store.ReadAsync(
+            TeamScope.Of(host.TeamId), reader => ChatLog.HasWorkAsync(reader, host.HostId, messages, handOut), context.CancellationToken);
+        var pending = !hasWork
+            ? []
+            : await store.WriteAsync(
+                host.TeamId,
+                tx =>
+                {
+                    messages.ForEach(message => ChatLog.Accept(tx, host.TeamId, host.HostId, message));
+                    return handOut ? ChatLog.HandOut(tx, host.HostId) : [];
+                },
+                context.CancellationToken);
         response.Synced = messages.Count;
         response.Pending.AddRange(pending);
         if (pending.Count > 0)

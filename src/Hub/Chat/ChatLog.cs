@@ -53,6 +53,11 @@ internal static class ChatLog
         order by down_seq limit @limit
         """;
 
+    private const string KnownSql = "select message_id, body_hash from chat_messages where host_id = @hostId and direction = 'from_node'";
+
+    private const string IsWaitingSql =
+        "select message_id from chat_messages where host_id = @hostId and direction = 'to_node' and delivered_at is null limit 1";
+
     private const string NextDownSeqSql =
         "update links set chat_down_seq = chat_down_seq + 1 where host_id = @hostId returning chat_down_seq";
 
@@ -82,29 +87,47 @@ internal static class ChatLog
             : null;
     }
 
+    /// <summary>
+    /// Whether something of this is not stored yet, or something waits for the node. A poll every 5 s mostly brings and takes nothing: it
+    /// costs a read and no write.
+    /// </summary>
+    public static async Task<bool> HasWorkAsync(StoreReader reader, string hostId, IReadOnlyCollection<ChatMessage> messages, bool handOut)
+    {
+        if (handOut && await reader.QuerySingleOrDefaultAsync<string>(IsWaitingSql, new { hostId }) is not null)
+        {
+            return true;
+        }
+
+        if (messages.Count == 0)
+        {
+            return false;
+        }
+
+        var ids = reader.Dialect.InValue(messages.Select(message => message.Id).Distinct());
+        var known = (await reader.QueryAsync<KnownRow>($"{KnownSql} and {reader.Dialect.In("message_id", "ids")}", new { hostId, ids }))
+            .ToDictionary(row => row.MessageId, row => row.BodyHash, StringComparer.Ordinal);
+        return messages.Any(message => known.GetValueOrDefault(message.Id) != HashOf(StoredBody(message)));
+    }
+
     /// <summary>Stores a message a node wrote; a repeat of its id replaces it, an unchanged repeat costs no write.</summary>
     public static void Accept(StoreTransaction tx, string teamId, string hostId, ChatMessage message)
     {
-        var stored = message.Clone();
-        stored.Channel = stored.Channel.Length == 0 ? ChannelDefault : stored.Channel;
-        stored.Direction = ChatDirection.Unspecified;
-        stored.ClearDeliveredAt();
-        var body = stored.ToByteArray();
+        var body = StoredBody(message);
         var changed = tx.Execute(UpsertSql, new
         {
             teamId,
             hostId,
-            messageId = stored.Id,
+            messageId = message.Id,
             direction = FromNode,
-            channel = stored.Channel,
-            sentAt = stored.Timestamp,
+            channel = ChannelOf(message),
+            sentAt = message.Timestamp,
             body,
-            bodyHash = Convert.ToHexStringLower(SHA256.HashData(body)),
+            bodyHash = HashOf(body),
             now = tx.NowMs,
         });
         if (changed > 0)
         {
-            tx.AppendEvent(teamId, EnumText<WatchKind>.Of(WatchKind.Chat), hostId, stored.Id, 0);
+            tx.AppendEvent(teamId, EnumText<WatchKind>.Of(WatchKind.Chat), hostId, message.Id, 0);
         }
     }
 
@@ -125,7 +148,7 @@ internal static class ChatLog
         var downSeq = tx.QuerySingle<long>(NextDownSeqSql, new { hostId });
         draft.Id = EntityId.New("msg", tx.NowMs);
         draft.Timestamp = tx.NowMs;
-        draft.Channel = draft.Channel.Length == 0 ? ChannelDefault : draft.Channel;
+        draft.Channel = ChannelOf(draft);
         var row = new MessageRow { MessageId = draft.Id, Body = draft.ToByteArray(), SentAt = draft.Timestamp, Direction = ToNode };
         tx.Execute(InsertDownSql, new
         {
@@ -229,6 +252,21 @@ internal static class ChatLog
 
         return message;
     }
+
+    private static string ChannelOf(ChatMessage message) => message.Channel.Length == 0 ? ChannelDefault : message.Channel;
+
+    private static byte[] StoredBody(ChatMessage message)
+    {
+        var stored = message.Clone();
+        stored.Channel = ChannelOf(message);
+        stored.Direction = ChatDirection.Unspecified;
+        stored.ClearDeliveredAt();
+        return stored.ToByteArray();
+    }
+
+    private static string HashOf(byte[] body) => Convert.ToHexStringLower(SHA256.HashData(body));
+
+    private sealed record KnownRow(string MessageId, string BodyHash);
 
     internal record MessageRow
     {

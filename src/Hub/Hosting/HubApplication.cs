@@ -8,6 +8,7 @@ using Hub.Commands;
 using Hub.Contexts;
 using Hub.Contracts.V1;
 using Hub.Errors;
+using Hub.Feedback;
 using Hub.Hosts;
 using Hub.Identity;
 using Hub.Insights;
@@ -15,6 +16,7 @@ using Hub.Links;
 using Hub.Mail;
 using Hub.Orgs;
 using Hub.Records;
+using Hub.Relays;
 using Hub.Runs;
 using Hub.Storage;
 using Hub.Tasks;
@@ -51,6 +53,9 @@ internal sealed class HubApplication : IAsyncDisposable
     /// <summary>Address of the admin listener, with the port it got.</summary>
     public Uri AdminUrl { get; private set; } = null!;
 
+    /// <summary>Address of the TLS listener, with the port it got; null without a certificate.</summary>
+    public Uri? TlsUrl { get; private set; }
+
     /// <summary>Opens the store and builds the application; nothing listens yet.</summary>
     /// <exception cref="StoreRefusedException">The store cannot be served as configured.</exception>
     /// <exception cref="StoreUnavailableException">The store cannot be reached.</exception>
@@ -80,7 +85,7 @@ internal sealed class HubApplication : IAsyncDisposable
     {
         await _web.StartAsync(cancellation);
         var ports = _web.Services.GetRequiredService<ListenerPorts>();
-        (HttpUrl, GrpcUrl, AdminUrl) = (ports.Http(), ports.Grpc(), ports.Admin());
+        (HttpUrl, GrpcUrl, AdminUrl, TlsUrl) = (ports.Http(), ports.Grpc(), ports.Admin(), ports.Tls());
     }
 
     public Task WaitForShutdownAsync(CancellationToken cancellation) => _web.WaitForShutdownAsync(cancellation);
@@ -107,7 +112,7 @@ internal sealed class HubApplication : IAsyncDisposable
             }));
             if (settings.Certificate is { } certificate)
             {
-                Bind(kestrel, settings.TlsUrl, HttpProtocols.Http1AndHttp2, listen => listen.UseHttps(certificate));
+                ports.TlsOptions = Bind(kestrel, settings.TlsUrl, HttpProtocols.Http1AndHttp2, listen => listen.UseHttps(certificate));
             }
         });
     }
@@ -185,6 +190,8 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<UsageLedger>();
         services.AddHostedService(provider => provider.GetRequiredService<RunApprovals>());
         services.AddSingleton<CanvasQueries>();
+        services.AddSingleton<FeedbackBook>();
+        services.AddSingleton<RelayClient>();
         services.AddSingleton<CommandCreation>();
         services.AddSingleton<ProgressBoard>();
         services.AddSingleton<LaneEntries>();
@@ -222,6 +229,8 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<RunGrpcService>();
         services.AddSingleton<UsageGrpcService>();
         services.AddSingleton<ContextGrpcService>();
+        services.AddSingleton<FeedbackGrpcService>();
+        services.AddSingleton<RelayGrpcService>();
         services.AddSingleton<CommandGrpcService>();
         services.AddSingleton<WatchGrpcService>();
         services.AddSingleton<LinkGrpcService>();
@@ -287,6 +296,8 @@ internal sealed class HubApplication : IAsyncDisposable
         web.MapGrpcService<RunGrpcService>();
         web.MapGrpcService<UsageGrpcService>();
         web.MapGrpcService<ContextGrpcService>();
+        web.MapGrpcService<FeedbackGrpcService>();
+        web.MapGrpcService<RelayGrpcService>();
         web.MapGrpcService<CommandGrpcService>();
         web.MapGrpcService<WatchGrpcService>();
         web.MapGrpcService<LinkGrpcService>();

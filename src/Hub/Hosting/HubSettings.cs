@@ -34,6 +34,8 @@ internal sealed record HubSettings
     public const string CorsOriginsKey = "HUB_CORS_ORIGINS";
     public const string SigningKeyKey = "HUB_SIGNING_KEY";
     public const string PublicUrlKey = "HUB_PUBLIC_URL";
+    public const string RelayUrlKey = "HUB_RELAY_URL";
+    public const string RelayTokenKey = "HUB_RELAY_TOKEN";
     public const string SecretsKeyKey = "HUB_SECRETS_KEY";
     public const string SignUpKey = "HUB_SIGNUP";
     public const string PlanKey = "HUB_PLAN";
@@ -82,6 +84,12 @@ internal sealed record HubSettings
     /// <summary>Address of the Hub as people and nodes reach it, for texts; unset stands for the HTTP listener's own.</summary>
     public Uri? PublicUrl { get; init; }
 
+    /// <summary>Address of the service that sends mails and text messages and runs browsers for nodes; unset where there is none.</summary>
+    public Uri? RelayUrl { get; init; }
+
+    /// <summary>Bearer token the Hub shows to the relay.</summary>
+    public string? RelayToken { get; init; }
+
     public SignUpPolicy SignUp { get; init; }
 
     /// <summary>Plan of new teams; says how long history is kept.</summary>
@@ -118,6 +126,8 @@ internal sealed record HubSettings
         (SigningKeyKey, "", "PEM of the P-256 key that signs user tokens, for several replicas"),
         (SecretsKeyKey, "", "base64 of 32 random bytes that encrypt what has to be read back, such as capabilities"),
         (PublicUrlKey, "", "address of the Hub as people and nodes reach it, for links in texts; the HTTP listener's own if unset"),
+        (RelayUrlKey, "", "address of the service that sends mails and text messages and runs browsers for nodes"),
+        (RelayTokenKey, "", "bearer token the Hub shows to that service"),
         (SignUpKey, "first", "who may sign up: first (the first one, then by invite), invite or open"),
         (PlanKey, PlanDefault, "plan of new teams: free keeps history for 30 days, pro for 90, team for ever"),
         (SmtpUrlKey, "", "smtp://user:password@host:587 for mail, with STARTTLS off loopback; mail goes to the console if unset"),
@@ -170,8 +180,9 @@ internal sealed record HubSettings
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
         var origins = Origins(Text(CorsOriginsKey), faults);
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
+        var publicUrl = AddressOf(PublicUrlKey, Text(PublicUrlKey), faults);
+        var relayUrl = AddressOf(RelayUrlKey, Text(RelayUrlKey), faults);
         var secretsKey = SecretsKeyOf(Text(SecretsKeyKey), faults);
-        var publicUrl = PublicAddressOf(Text(PublicUrlKey), faults);
         var signUp = OneOf(SignUpKey, Text(SignUpKey), ["first", "invite", "open"], faults);
         var plan = OneOf(PlanKey, Text(PlanKey), ["free", "pro", "team"], faults);
         var smtp = SmtpOf(Text(SmtpUrlKey), Text(MailFromKey), faults);
@@ -194,6 +205,8 @@ internal sealed record HubSettings
                 CorsOrigins = origins,
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
+                RelayUrl = relayUrl,
+                RelayToken = Text(RelayTokenKey) is { Length: > 0 } relayToken ? relayToken : null,
                 SignUp = Enum.Parse<SignUpPolicy>(signUp!, ignoreCase: true),
                 Plan = plan!,
                 Smtp = smtp,
@@ -233,7 +246,7 @@ internal sealed record HubSettings
         return null;
     }
 
-    private static Uri? PublicAddressOf(string text, List<string> faults)
+    private static Uri? AddressOf(string key, string text, List<string> faults)
     {
         if (text.Length == 0)
         {
@@ -246,7 +259,7 @@ internal sealed record HubSettings
             return url;
         }
 
-        faults.Add($"{PublicUrlKey}: '{text}' is no address; write https://<name>, without a query.");
+        faults.Add($"{key}: '{text}' is no address; write https://<name>, without a query.");
         return null;
     }
 

@@ -13,7 +13,7 @@ internal sealed class InsightGrpcService(Access access, RecordIntake intake, Rec
     {
         var host = await access.NodeAsync(context, request.HostId);
         await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
-        var (taken, rejected) = await intake.TakeAsync(
+        var (taken, rejected, _) = await intake.TakeAsync(
             host, RecordCollections.Reflections, request.Reflections, "reflections", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
@@ -41,7 +41,7 @@ internal sealed class InsightGrpcService(Access access, RecordIntake intake, Rec
     {
         var host = await access.NodeAsync(context, request.HostId);
         await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
-        var (taken, rejected) = await intake.TakeAsync(host, RecordCollections.Insights, request.Insights, "insights", context.CancellationToken);
+        var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.Insights, request.Insights, "insights", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
 

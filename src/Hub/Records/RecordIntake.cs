@@ -22,9 +22,11 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
 
     /// <param name="field">The request's field, for the refusal of too many items.</param>
     /// <param name="versionOf">Version of an item; null for the collection's own.</param>
-    /// <returns>How many were taken, unchanged ones included, and what was set aside.</returns>
+    /// <returns>
+    /// How many were taken, unchanged ones included, what was set aside, and the ids of those the cloud had changed as well.
+    /// </returns>
     /// <exception cref="HubException">INVALID_FIELD.</exception>
-    public async Task<(int Taken, IReadOnlyList<RejectedItem> Rejected)> TakeAsync<T>(
+    public async Task<(int Taken, IReadOnlyList<RejectedItem> Rejected, IReadOnlyList<string> Conflicts)> TakeAsync<T>(
         HostAccess host, RecordCollection collection, IReadOnlyCollection<T> items, string field, CancellationToken cancellation,
         Func<T, long>? versionOf = null)
         where T : class, IMessage<T>
@@ -54,9 +56,10 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
 
         var taken = changes.Count;
         var changed = await ChangedAsync(host, collection, changes, cancellation);
-        var refused = changed.Count == 0 ? [] : await WriteAsync(host, changed, cancellation);
+        var conflicts = new List<string>();
+        var refused = changed.Count == 0 ? [] : await WriteAsync(host, changed, conflicts, cancellation);
         rejected.AddRange(refused);
-        return (taken - refused.Count, rejected);
+        return (taken - refused.Count, rejected, conflicts);
     }
 
     /// <summary>What differs from what is stored. Another writer may come between this and the write, which judges again.</summary>
@@ -79,20 +82,27 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
     }
 
     /// <summary>Halves what the store refuses until the culprit stands alone.</summary>
-    private async Task<IReadOnlyList<RejectedItem>> WriteAsync(HostAccess host, IReadOnlyList<RecordChange> changes, CancellationToken cancellation)
+    private async Task<IReadOnlyList<RejectedItem>> WriteAsync(
+        HostAccess host, IReadOnlyList<RecordChange> changes, List<string> conflicts, CancellationToken cancellation)
     {
         try
         {
-            await store.WriteAsync(
+            conflicts.AddRange(await store.WriteAsync(
                 host.TeamId,
                 tx =>
                 {
+                    var found = new List<string>();
                     foreach (var change in changes)
                     {
-                        records.Apply(tx, host.TeamId, host.HostId, change);
+                        if (records.Apply(tx, host.TeamId, host.HostId, change).ConflictId is not null)
+                        {
+                            found.Add(change.RecordId);
+                        }
                     }
+
+                    return found;
                 },
-                cancellation);
+                cancellation));
             return [];
         }
         catch (ConstraintException e) when (changes.Count == 1)
@@ -102,8 +112,8 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
         catch (ConstraintException)
         {
             var half = changes.Count / 2;
-            var first = await WriteAsync(host, [.. changes.Take(half)], cancellation);
-            return [.. first, .. await WriteAsync(host, [.. changes.Skip(half)], cancellation)];
+            var first = await WriteAsync(host, [.. changes.Take(half)], conflicts, cancellation);
+            return [.. first, .. await WriteAsync(host, [.. changes.Skip(half)], conflicts, cancellation)];
         }
     }
 

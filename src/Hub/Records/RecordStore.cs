@@ -70,7 +70,7 @@ internal sealed class RecordStore(StoreGuards guards)
             return default;
         }
 
-        var conflictId = stored is not null && guards.BaseVersion && IsConflict(change, stored)
+        var conflictId = stored is not null && guards.BaseVersion && IsConflict(change, bodyHash, stored)
             ? WriteConflict(tx, teamId, hostId, change, stored, body)
             : null;
         var unchanged = stored is not null && stored.BodyHash == bodyHash && stored.DeletedAt is null == body is not null;
@@ -183,9 +183,15 @@ internal sealed class RecordStore(StoreGuards guards)
         return change.Version > stored.Version || (change.Version == stored.Version && bodyHash != stored.BodyHash);
     }
 
-    private static bool IsConflict(RecordChange change, StoredRecord stored) =>
-        change.Origin == RecordOrigin.Node && change.BaseVersion is { } known && known != stored.Version
-        && stored.Origin == OriginText(RecordOrigin.Cloud);
+    /// <summary>
+    /// The cloud changed the record and the node did not know: it says so by the version it started from, or, without a link, it cannot know
+    /// anything of the cloud's changes.
+    /// </summary>
+    private static bool IsConflict(RecordChange change, string bodyHash, StoredRecord stored) =>
+        change.Origin == RecordOrigin.Node && stored.Origin == OriginText(RecordOrigin.Cloud)
+        && (change.BaseVersion is { } known
+            ? known != stored.Version
+            : change.JournalId.Length == 0 && stored.DeletedAt is null && stored.BodyHash != bodyHash);
 
     private static string WriteConflict(StoreTransaction tx, string teamId, string hostId, RecordChange change, StoredRecord stored, byte[]? body)
     {

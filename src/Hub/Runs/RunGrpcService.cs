@@ -19,7 +19,7 @@ internal sealed class RunGrpcService(
     public override async Task<SyncRunsResponse> SyncRuns(SyncRunsRequest request, ServerCallContext context)
     {
         var host = await HeardAsync(context, request.HostId);
-        var (taken, rejected) = await intake.TakeAsync(host, RecordCollections.Runs, request.Runs, "runs", context.CancellationToken);
+        var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.Runs, request.Runs, "runs", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
 
@@ -46,7 +46,7 @@ internal sealed class RunGrpcService(
             step.RunId = request.RunId;
         }
 
-        var (taken, rejected) = await intake.TakeAsync(host, RecordCollections.RunEvents, request.Events, "events", context.CancellationToken);
+        var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.RunEvents, request.Events, "events", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
 
@@ -62,7 +62,7 @@ internal sealed class RunGrpcService(
     public override async Task<SyncTrustEventsResponse> SyncTrustEvents(SyncTrustEventsRequest request, ServerCallContext context)
     {
         var host = await HeardAsync(context, request.HostId);
-        var (taken, rejected) = await intake.TakeAsync(host, RecordCollections.TrustEvents, request.Events, "events", context.CancellationToken);
+        var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.TrustEvents, request.Events, "events", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
 
@@ -83,7 +83,7 @@ internal sealed class RunGrpcService(
             approvals.Named(host, request.Items.Select(item => item.EventId).Where(id => id.Length <= RecordCollection.ShortTextMax));
         }
 
-        var (taken, rejected) = await intake.TakeAsync(host, RecordCollections.RunApprovals, request.Items, "items", context.CancellationToken);
+        var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.RunApprovals, request.Items, "items", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
 

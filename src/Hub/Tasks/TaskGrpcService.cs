@@ -22,10 +22,10 @@ internal sealed class TaskGrpcService(
         var host = await access.NodeAsync(context, request.HostId);
         await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
         var now = time.NowMs() * 1000;
-        var (taken, rejected) = await intake.TakeAsync(
+        var (taken, rejected, conflicting) = await intake.TakeAsync(
             host, RecordCollections.Tasks, request.Tasks, "tasks", context.CancellationToken,
             task => TryReadVersion(task.UpdatedAt, out var dated) ? dated : now); // A date nobody can read must not hold the task back.
-        return new() { Ok = true, Synced = taken, Rejected = { rejected } };
+        return new() { Ok = true, Synced = taken, Conflicts = { conflicting }, Rejected = { rejected } };
     }
 
     public override async Task<ListTasksResponse> ListTasks(ListTasksRequest request, ServerCallContext context)

@@ -3,6 +3,7 @@ using Hub.Chat;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Errors;
+using Hub.Feedback;
 using Hub.Hosts;
 using Hub.Records;
 using Hub.Storage;
@@ -24,7 +25,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 {
     public const int PageMax = 500;
 
-    /// <summary>Chat messages of a snapshot, and records of each log: the latest of the team.</summary>
+    /// <summary>Chat messages and feedback of a snapshot, and records of each log: the latest of the team.</summary>
     private const int SnapshotLatestMax = 200;
 
     private const string CounterSql = "select event_seq from team_counters where team_id = @teamId";
@@ -56,6 +57,10 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
     private const string LatestChatSql = """
         select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages
         where team_id = @teamId order by sent_at desc, message_id desc limit @limit
+        """;
+
+    private const string LatestFeedbackSql = $"""
+        select {FeedbackBook.Columns} from feedback where team_id = @teamId order by created_at desc, feedback_id desc limit @limit
         """;
 
     /// <summary>The team's latest event number.</summary>
@@ -133,6 +138,13 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         {
             yield return Show(row);
         }
+
+        var feedback = await store.ReadAsync(
+            scope, reader => reader.QueryAsync<FeedbackBook.FeedbackRow>(LatestFeedbackSql, new { teamId, limit = SnapshotLatestMax }), cancellation);
+        foreach (var row in feedback.Reverse().Where(row => filter.Wants(WatchKind.Feedback, row.HostId)))
+        {
+            yield return Show(row);
+        }
     }
 
     /// <summary>The next page of the tail, and the number it ends at.</summary>
@@ -197,6 +209,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
                     select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages
                     where team_id = @teamId and {reader.Dialect.In("message_id", "ids")}
                     """,
+                    new { teamId, ids })).Select(Show),
+                WatchKind.Feedback => (await reader.QueryAsync<FeedbackBook.FeedbackRow>(
+                    $"select {FeedbackBook.Columns} from feedback where team_id = @teamId and {reader.Dialect.In("feedback_id", "ids")}",
                     new { teamId, ids })).Select(Show),
                 _ when RecordCollections.Find(kind.Key) is { } collection => (await reader.QueryAsync<RecordRow>(
                     $"""
@@ -263,6 +278,15 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
     private static WatchResponse Show(ChatRow row) =>
         new() { Kind = WatchKind.Chat, HostId = row.HostId, EntityId = row.MessageId, Chat = ChatLog.ToMessage(row) };
+
+    private static WatchResponse Show(FeedbackBook.FeedbackRow row) => new()
+    {
+        Kind = WatchKind.Feedback,
+        HostId = row.HostId,
+        EntityId = row.FeedbackId,
+        Version = row.Version,
+        Feedback = row.ToItem(),
+    };
 
     private sealed record EventRow
     {

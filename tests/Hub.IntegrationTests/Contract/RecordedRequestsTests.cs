@@ -1,6 +1,8 @@
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using Hub.Hosting;
+using Hub.IntegrationTests.Relays;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Contract;
@@ -62,22 +64,49 @@ public abstract class RecordedRequestsTests(StoreFixture fixture)
         ["reflections-sync-2"] = answer => Assert.Equal(4, answer.Expect(200)["synced"].GetInt32()),
         ["insights-sync-1"] = answer => Assert.Equal(1, answer.Expect(200)["synced"].GetInt32()),
         ["insights-sync-2"] = answer => Assert.Equal(1, answer.Expect(200)["synced"].GetInt32()),
+        ["connect-validate"] = answer => Assert.True(answer.Expect(200)["valid"].GetBoolean()),
+        ["auth-validate"] = answer => Assert.True(answer.Expect(200)["valid"].GetBoolean()),
+        ["dashboard-hosts"] = answer => Assert.NotEmpty(answer.Expect(404).Error),
+        ["capabilities-context"] = answer => Assert.NotEmpty(answer.Expect(200).String("systemPromptHint")),
+        ["github-token"] = answer => Assert.NotEmpty(answer.Expect(404).Error),
+        ["telemetry-1"] = Taken,
+        ["telemetry-2"] = Taken,
+        ["config"] = answer => Assert.Equal(HubHost.Team, answer.Expect(200).String("team.id")),
+        ["secrets"] = answer => Assert.Equal(JsonValueKind.Array, answer.Expect(200)["secrets"].ValueKind),
+        ["webhooks"] = answer => Assert.Equal(JsonValueKind.Array, answer.Expect(200)["webhooks"].ValueKind),
+        ["relay-email"] = answer => Assert.Equal("email", answer.Expect(200).String("relayed")),
+        ["relay-sms"] = answer => Assert.Equal("sms", answer.Expect(200).String("relayed")),
+        ["relay-browser-list"] = answer => Assert.Equal("browser/sessions?status=active&limit=5", answer.Expect(200).String("relayed")),
+        ["relay-browser-create"] = answer => Assert.Equal("browser/sessions", answer.Expect(200).String("relayed")),
         ["health"] = answer => Assert.True(answer.Expect(200)["ok"].GetBoolean()),
     };
 
-    [Fact]
-    public async Task RecordedRequest_OfEachKind_IsAnsweredAsItsNodeReadsIt()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task RecordedRequest_OfEachKind_IsAnsweredAsItsNodeReadsIt(bool tls)
     {
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        await using var relay = await RelayPeer.StartAsync();
+        using var certificate = new TestCertificate();
+        await using var hub = await HubHost.StartAsync(
+            fixture, await fixture.CreateDatabaseAsync(), settings:
+            [
+                (HubSettings.RelayUrlKey, relay.Url.AbsoluteUri), (HubSettings.TlsUrlKey, "https://127.0.0.1:0"),
+                (HubSettings.TlsCertificateKey, certificate.CertificatePath), (HubSettings.TlsPrivateKeyKey, certificate.KeyPath),
+            ]);
+        using var handler = HandlerLikeTheNodes();
+        handler.SslOptions = certificate.Trust;
+        using var client = new HttpClient(handler) { BaseAddress = tls ? hub.TlsUrl : hub.HttpUrl };
         using var recording = ReadRecording();
         var requests = recording.RootElement.GetProperty("requests").EnumerateArray().ToArray();
 
         Assert.Equal(Answers.Keys.Order(), requests.Select(NameOf).Order());
         foreach (var request in requests)
         {
-            var answer = await SendAsync(hub, recording.RootElement.GetProperty("headers"), request);
+            var answer = await SendAsync(hub, client, recording.RootElement.GetProperty("headers"), request);
             try
             {
+                Assert.Equal(HttpVersion.Version11, answer.Version);
                 Answers[NameOf(request)](answer);
             }
             catch (Exception e)
@@ -91,13 +120,15 @@ public abstract class RecordedRequestsTests(StoreFixture fixture)
     public async Task RecordedRequest_WithACredentialThatIsNotKnown_IsAnswered401WithATextInError()
     {
         await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        using var handler = HandlerLikeTheNodes();
+        using var client = new HttpClient(handler) { BaseAddress = hub.HttpUrl };
         using var recording = ReadRecording();
         var requests = recording.RootElement.GetProperty("requests").EnumerateArray()
             .Where(request => request.GetProperty("authorization").GetString() is not null && !NameOf(request).StartsWith("claim", StringComparison.Ordinal));
 
         foreach (var request in requests)
         {
-            var answer = await SendAsync(hub, recording.RootElement.GetProperty("headers"), request, credential: "hcred_unknown");
+            var answer = await SendAsync(hub, client, recording.RootElement.GetProperty("headers"), request, credential: "hcred_unknown");
 
             Assert.Equal(401, answer.Status);
             Assert.NotEmpty(answer.Error);
@@ -135,8 +166,13 @@ public abstract class RecordedRequestsTests(StoreFixture fixture)
         return JsonDocument.Parse(stream);
     }
 
+    /// <summary>The node's own client takes compressed answers, and says so in each request.</summary>
+    private static SocketsHttpHandler HandlerLikeTheNodes() =>
+        new() { AutomaticDecompression = DecompressionMethods.GZip | DecompressionMethods.Deflate };
+
     /// <summary>Sends a request with a host, tokens and a command of its own.</summary>
-    private static async Task<RestAnswer> SendAsync(HubHost hub, JsonElement headers, JsonElement recorded, string? credential = null)
+    private static async Task<RestAnswer> SendAsync(
+        HubHost hub, HttpClient client, JsonElement headers, JsonElement recorded, string? credential = null)
     {
         var (hostId, hostCredential) = await hub.ClaimAsync();
         var userToken = await hub.UserTokenAsync();
@@ -174,9 +210,6 @@ public abstract class RecordedRequestsTests(StoreFixture fixture)
             request.Headers.TryAddWithoutValidation("authorization", credential is null ? Fill(authorization) : $"Bearer {credential}");
         }
 
-        // The node's own client takes compressed answers, and says so in each request.
-        using var handler = new SocketsHttpHandler { AutomaticDecompression = DecompressionMethods.GZip | DecompressionMethods.Deflate };
-        using var client = new HttpClient(handler) { BaseAddress = hub.HttpUrl };
         using var response = await client.SendAsync(request).Within();
         return await RestCalls.ToAnswerAsync(response);
     }

@@ -602,6 +602,60 @@ public abstract class ReflecttNodeContractTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Section8_LayersAndAgentsByName_KeepTheirNamesAndTheirOpenParts()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var host = $"/api/hosts/{hostId}";
+
+        (await node.WriteAsync(
+            $"{host}/context/sync",
+            """{"agent":"main","budgets":{"totalTokens":9,"layers":{"team_shared":4}},"layers":{"team_shared":{"used_tokens":3,"items":[{"source":"chat","meta":{"_k":null}}]}}}"""))
+            .Expect(200);
+        (await node.WriteAsync($"{host}/canvas", """{"agents":{"main":{"avatar":null,"_auto":{"t":1.5}}}}""")).Expect(200);
+
+        var layer = (await node.ReadAsync($"{host}/context/main"))["context"].GetProperty("layers").GetProperty("team_shared");
+        Assert.Equal(3, layer.GetProperty("usedTokens").GetInt64());
+        Assert.Equal(JsonValueKind.Null, layer.GetProperty("items")[0].GetProperty("meta").GetProperty("_k").ValueKind);
+        Assert.Equal(
+            """{"avatar":null,"_auto":{"t":1.5}}""",
+            (await node.ReadAsync($"{host}/canvas"))["agents"].GetProperty("main").GetRawText().Replace(" ", "", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Section8_BodyOfSeveralMegabytes_IsTaken()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var text = new string('x', 30_000);
+
+        var reflections = await node.WriteAsync(
+            $"/api/hosts/{hostId}/reflections/sync", new { reflections = Enumerable.Range(0, 200).Select(i => new { id = $"ref-{i}", pain = text }) });
+        var canvas = await node.WriteAsync(
+            $"/api/hosts/{hostId}/canvas", new { push_events = Enumerable.Range(0, 100).Select(i => new { type = $"rich-{i}", agentId = "main", text = new string('x', 50_000) }) });
+
+        Assert.Equal(200, reflections.Expect(200)["synced"].GetInt32());
+        canvas.Expect(200);
+    }
+
+    [Fact]
+    public async Task Section8_NoBodyWithTheJsonType_IsAnEmptyRequest()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+
+        foreach (var route in new[] { "heartbeat", "chat/sync", "tasks/sync", "canvas", "canvas/clear", "usage/sync", "runs/sync" })
+        {
+            var answer = await node.WriteAsync($"/api/hosts/{hostId}/{route}", "");
+
+            Assert.True(answer.Status == 200 && answer.Body.ValueKind == JsonValueKind.Object, $"{route}: {answer.Text}");
+        }
+    }
+
+    [Fact]
     public async Task Item13_ProbeHeartbeat_CountsAsContactAndLeavesTheRoster()
     {
         await using var hub = await StartAsync();

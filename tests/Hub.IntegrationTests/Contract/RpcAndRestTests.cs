@@ -1,13 +1,15 @@
 using System.Net.Http.Headers;
-using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
+using System.Text;
 using Google.Api;
-using Google.Protobuf;
 using Google.Protobuf.Reflection;
+using Google.Protobuf;
 using Google.Rpc;
 using Grpc.Core;
 using Hub.Contracts.V1;
+using Hub.Hosting;
+using Hub.IntegrationTests.Relays;
 using Hub.Options.V1;
 using Hub.TestKit;
 
@@ -28,7 +30,9 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     public async Task EveryUnaryRpc_ByGrpcAndByRest_GivesTheSameAnswer()
     {
         // The clock stands still, so that times are alike as well.
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(), Stage.Settings);
+        await using var relay = await RelayPeer.StartAsync();
+        await using var hub = await HubHost.StartAsync(
+            fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider(), Stage.Settings, (HubSettings.RelayUrlKey, relay.Url.AbsoluteUri));
         var faults = new List<string>();
         foreach (var row in RpcRows.Unary)
         {
@@ -119,7 +123,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         using var request = new HttpRequestMessage(route.Http, query.Length == 0 ? path : $"{path}?{string.Join('&', query)}");
         if (route.HasBody)
         {
-            request.Content = new StringContent(json.ToJsonString(), Encoding.UTF8, "application/json");
+            request.Content = new StringContent((route.Body == "*" ? json : json[fields[route.Body].JsonName] ?? new JsonObject()).ToJsonString(), Encoding.UTF8, "application/json");
         }
 
         if (stage.TokenOf(row.Caller) is { } token)
@@ -142,6 +146,11 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
         }
 
         var json = JsonNode.Parse(text)!;
+        if (RouteOf(row).Method.GetOptions().GetExtension(RestExtensions.Rest)?.ResponseField is { Length: > 0 } whole)
+        {
+            json = new JsonObject { [whole] = json };
+        }
+
         LengthenEnums(json, descriptor);
         return new JsonParser(JsonParser.Settings.Default).Parse(json.ToJsonString(), descriptor);
     }
@@ -182,7 +191,7 @@ public abstract partial class RpcAndRestTests(StoreFixture fixture)
     [GeneratedRegex(@"(hcred|hjoin|hwatch|hinvite|hrefresh|rk_live)_[A-Za-z0-9_-]{40,}|eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")]
     private static partial Regex Secrets();
 
-    [GeneratedRegex("\"(host|cmd|msg|key|cred|comment|query|user|team|org|invite|audit)-[0-9a-f-]{36}\"")]
+    [GeneratedRegex("\"(host|cmd|msg|key|cred|comment|query|feedback|user|team|org|invite|audit)-[0-9a-f-]{36}\"")]
     private static partial Regex Ids();
 
     /// <summary>A refusal as both kinds of client see it.</summary>

@@ -6,13 +6,15 @@ using Hub.Contracts.V1;
 namespace Hub.IntegrationTests.Contract;
 
 /// <summary>An RPC of hub.v1 with its HTTP rule.</summary>
-internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod Http, string Template, bool HasBody)
+/// <param name="Body">"*", a field, or empty.</param>
+internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod Http, string Template, string Body)
 {
     private static readonly ServiceDescriptor[] Services =
     [
         HealthService.Descriptor, HostService.Descriptor, TaskService.Descriptor, ChatService.Descriptor, CommandService.Descriptor,
         WatchService.Descriptor, HostPropertyService.Descriptor, ConnectService.Descriptor, CanvasService.Descriptor,
         InsightService.Descriptor, RunService.Descriptor, UsageService.Descriptor, ContextService.Descriptor,
+        FeedbackService.Descriptor, RelayService.Descriptor,
         HostConfigService.Descriptor, CapabilityService.Descriptor, TelemetryService.Descriptor, ApprovalService.Descriptor,
         WriteBackService.Descriptor,
         IdentityService.Descriptor, OrgService.Descriptor, AuditService.Descriptor,
@@ -24,6 +26,8 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
         "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey", "IngestTelemetry",
         "SignUp", "SignIn", "RefreshSession", "RequestPasswordReset", "ResetPassword", "ListSigningKeys",
     ];
+
+    public bool HasBody => Body.Length > 0;
 
     public bool AsksForBearer => !WithoutBearer.Contains(Method.Name);
 
@@ -54,7 +58,7 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
             HttpRule.PatternOneofCase.Patch => (HttpMethod.Patch, rule.Patch),
             _ => throw new InvalidOperationException($"{method.FullName} has a rule of another kind."),
         };
-        return new RuledMethod(method, http, template, rule.Body.Length > 0);
+        return new RuledMethod(method, http, template, rule.Body);
     }
 
     [GeneratedRegex(@"\{([a-z_]+)\}")]

@@ -29,6 +29,7 @@ internal sealed record Stage
     public required string HostId { get; init; }
     public string CommandId { get; private init; } = "none";
     public string ApprovalId { get; private init; } = "none";
+    public string FeedbackId { get; private init; } = "none";
     public required string JoinToken { get; init; }
     public required string OwnerToken { get; init; }
     public required string MemberToken { get; init; }
@@ -102,7 +103,13 @@ internal sealed record Stage
         (await owner.CallAsync(HttpMethod.Put, "/api/capabilities/github", new { credentials = new { access_token = "gh-0" } })).Expect(200);
         hub.Service<TelemetryBoard>().Take(TeamId, new IngestTelemetryRequest { HostId = HostId, Version = "1.0" });
         var approval = await owner.WriteAsync($"/api/hosts/{HostId}/commands", new { type = "echo", requires_approval = true });
-        return this with { CommandId = command.String("command.id"), ApprovalId = approval.String("command.id") };
+        var feedback = (await owner.WriteAsync("/api/feedback", new { message = "m" })).Expect(201);
+        return this with
+        {
+            CommandId = command.String("command.id"),
+            ApprovalId = approval.String("command.id"),
+            FeedbackId = feedback.String("feedback.id"),
+        };
     }
 
     /// <summary>A token for a person of the team, who is new or gets the role.</summary>
@@ -144,6 +151,7 @@ internal sealed record Stage
     public string Blank(string text) => text
         .Replace(CommandId, "<command>", StringComparison.Ordinal)
         .Replace(ApprovalId, "<approval>", StringComparison.Ordinal)
+        .Replace(FeedbackId, "<feedback>", StringComparison.Ordinal)
         .Replace(HostId, "<host>", StringComparison.Ordinal)
         .Replace(TeamId, "<team>", StringComparison.Ordinal);
 

@@ -1,4 +1,5 @@
 using Google.Protobuf;
+using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Records;
@@ -48,6 +49,33 @@ public abstract class RecordTests(StoreFixture fixture)
 
         Assert.Equal(before, await StoredAsync(hub));
         Assert.Equal(Snapshots.Length - 1, before.Count(line => line.StartsWith("record", StringComparison.Ordinal))); // Chat is no collection.
+    }
+
+    [Fact]
+    public async Task Snapshot_SentAgainUnchanged_CommitsNothing()
+    {
+        var commits = 0;
+        var options = await fixture.CreateDatabaseAsync() with
+        {
+            FaultInjector = step => Interlocked.Add(ref commits, step == Hub.Storage.WriteStep.AfterCommit ? 1 : 0),
+        };
+        await using var hub = await HubHost.StartAsync(fixture, options, new ManualTimeProvider()); // No timer of the Hub writes either.
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var counts = new List<int>();
+        for (var i = 0; i < 3; i++)
+        {
+            var before = Volatile.Read(ref commits);
+            foreach (var (route, body) in Snapshots)
+            {
+                (await node.WriteAsync($"/api/hosts/{hostId}/{route}", body)).Expect(200);
+            }
+
+            counts.Add(Volatile.Read(ref commits) - before);
+        }
+
+        Assert.InRange(counts[0], Snapshots.Length, int.MaxValue);
+        Assert.Equal([0, 0], counts[1..]);
     }
 
     [Fact]
@@ -192,6 +220,59 @@ public abstract class RecordTests(StoreFixture fixture)
         Assert.Equal("doing", listed.GetProperty("nodeTask").GetProperty("status").GetString());
         Assert.Equal("blocked", (await owner.ReadAsync($"/api/hosts/{hostId}/tasks/t1")).String("task.status"));
         Assert.Equal(0, (await owner.ReadAsync($"/api/hosts/{hostId}/conflicts"))["conflicts"].GetArrayLength());
+    }
+
+    [Fact]
+    public async Task Task_ChangedByBothSidesOfANodeWithoutALink_IsInTheLedgerWithBoth()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        using var owner = hub.As(await hub.UserTokenAsync());
+        await SyncAsync("todo");
+        (await owner.CallAsync(HttpMethod.Patch, $"/api/hosts/{hostId}/tasks/t1", new { status = "blocked" })).Expect(200);
+        time.Advance(TimeSpan.FromSeconds(1));
+
+        var synced = await SyncAsync("doing");
+        var again = await SyncAsync("done");
+
+        Assert.Equal(["t1"], synced["conflicts"].EnumerateArray().Select(id => id.GetString()));
+        Assert.Equal(0, again["conflicts"].GetArrayLength());
+        var listed = Assert.Single((await owner.ReadAsync($"/api/hosts/{hostId}/conflicts"))["conflicts"].EnumerateArray());
+        Assert.Equal("blocked", listed.GetProperty("cloudTask").GetProperty("status").GetString());
+        Assert.Equal("doing", listed.GetProperty("nodeTask").GetProperty("status").GetString());
+        Assert.Equal("done", (await owner.ReadAsync($"/api/hosts/{hostId}/tasks/t1")).String("task.status"));
+
+        async Task<RestAnswer> SyncAsync(string status)
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            var task = new { id = "t1", title = "T", status, updatedAt = time.GetUtcNow() };
+            return (await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", new { tasks = new[] { task } })).Expect(200);
+        }
+    }
+
+    [Fact]
+    public async Task Canvas_OfANodeWithALink_IsReadAsIfItHadBeenPosted()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        await using var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+        using var owner = hub.As(await hub.UserTokenAsync());
+        foreach (var (kind, key) in new[] { ("canvas.slot", "objective"), ("canvas.agent", "main"), ("canvas.card", "main/tasks") })
+        {
+            var value = Value.ForStruct(new Struct { Fields = { ["slot"] = Value.ForString(key) } });
+            await node.SendAsync(new ConnectRequest { Ephemeral = new Ephemeral { Kind = kind, Key = key, Value = value } });
+        }
+
+        await node.SendAsync(RawNode.TaskBatch(1, ("t1", "todo")));
+        await node.ReadUntilAsync(frame => frame.Ack is not null); // What came before it on the stream is read as well.
+
+        var canvas = (await owner.ReadAsync($"/api/hosts/{hostId}/canvas")).Expect(200);
+        Assert.Equal("objective", canvas["slots"][0].GetProperty("slot").GetString());
+        Assert.Equal("main", canvas["agents"].GetProperty("main").GetProperty("slot").GetString());
+        Assert.Equal("main/tasks", canvas["cards"][0].GetProperty("slot").GetString());
     }
 
     [Fact]
