@@ -1,4 +1,5 @@
 using Hub.Commands;
+using Hub.Links;
 using Hub.TestKit;
 using Microsoft.Extensions.Hosting;
 
@@ -12,6 +13,9 @@ internal static class Sweeps
 {
     public static Task SweepCommandsAsync(this HubHost hub) =>
         hub.Service<IEnumerable<IHostedService>>().OfType<CommandClock>().Single().SweepAsync(CancellationToken.None).Within();
+
+    public static Task SweepQuarantinesAsync(this HubHost hub) =>
+        hub.Service<CloneQuarantine>().SweepAsync(CancellationToken.None).Within();
 
     public static Task SweepPresenceAsync(this HubHost hub) =>
         hub.Service<Hub.Hosts.Presence>().SweepAsync(CancellationToken.None).Within();

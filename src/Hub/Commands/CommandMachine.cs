@@ -191,11 +191,14 @@ internal static class CommandMachine
     }
 
     /// <summary>Stores a result that came by itself because it is too large for a link.</summary>
-    public static bool StoreResult(StoreTransaction tx, CommandRow row, string result)
+    public static void StoreResult(StoreTransaction tx, CommandRow row, string result)
     {
         var column = row.IsTerminal && row.StateValue is not (CommandState.Succeeded or CommandState.Failed) ? "late_result" : "result";
-        return tx.Execute(
-            $"update commands set {column} = @result where command_id = @CommandId and {column} is null", new { row.CommandId, result }) == 1;
+        if (tx.Execute(
+            $"update commands set {column} = @result where command_id = @CommandId and {column} is null", new { row.CommandId, result }) == 1)
+        {
+            tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
+        }
     }
 
     /// <summary>

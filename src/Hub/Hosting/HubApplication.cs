@@ -196,6 +196,8 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<ProgressBoard>();
         services.AddSingleton<LaneEntries>();
         services.AddSingleton<LinkRegistry>();
+        services.AddSingleton<CloneQuarantine>();
+        services.AddHostedService(provider => provider.GetRequiredService<CloneQuarantine>());
         services.AddSingleton<LinkInbound>();
         services.AddSingleton<LinkEnding>();
         services.AddSingleton<Handshake>();

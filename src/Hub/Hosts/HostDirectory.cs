@@ -10,7 +10,7 @@ using Host = Hub.Contracts.V1.Host;
 namespace Hub.Hosts;
 
 /// <summary>Shows hosts, renames and labels them, and ends them: revoke, release, delete.</summary>
-internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry links, TimeProvider time)
+internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry links, CloneQuarantine quarantine, TimeProvider time)
 {
     /// <summary>Changes of the team that one page of a host's activity looks through; most of them are of other hosts.</summary>
     private const int ActivityScanMax = 20_000;
@@ -154,7 +154,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
                 tx.Execute("update hosts set cloned_since = null where host_id = @hostId", new { hostId = access.HostId });
                 AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostReleased, access.HostId, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
-                tx.OnCommitted(() => links.Release(access.HostId));
+                tx.OnCommitted(() => quarantine.Release(access.HostId));
             },
             cancellation);
 

@@ -17,7 +17,7 @@ namespace Hub.Links;
 /// link can commit after it, and what Welcome says is what the rows say.
 /// </summary>
 internal sealed class Handshake(
-    Store store, LinkRegistry registry, Presence presence, IOptions<LinkOptions> options, TimeProvider time, ILoggerFactory logs,
+    Store store, LinkRegistry registry, CloneQuarantine quarantine, Presence presence, IOptions<LinkOptions> options, TimeProvider time, ILoggerFactory logs,
     LaneEntries lanes, StoreGuards guards)
 {
     private const uint ProtocolVersion = 1;
@@ -30,7 +30,7 @@ internal sealed class Handshake(
 
     private const string RowSql = """
         select l.journal_id, l.journal_epoch, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq, l.chat_down_seq, l.chat_down_acked,
-            h.revoked_at, h.deleted_at, t.suspended_at
+            h.revoked_at, h.deleted_at, h.cloned_since, t.suspended_at
         from links l join hosts h on h.host_id = l.host_id join teams t on t.team_id = l.team_id where l.host_id = @hostId
         """;
 
@@ -52,12 +52,7 @@ internal sealed class Handshake(
     {
         var hello = CleanText.Of(received);
         Validate(hello);
-        if (registry.Admit(node.HostId, hello.InstanceId) is { } clone)
-        {
-            await FlagCloneAsync(node, cancellation);
-            throw clone;
-        }
-
+        await quarantine.AdmitAsync(node, hello.InstanceId, cancellation);
         var linkId = EntityId.New("link", time);
         var (identity, welcome, chatFrom) = await store.WriteAsync(node.TeamId, tx => Accept(tx, node, hello, linkId), cancellation);
         var link = new Link(
@@ -111,6 +106,11 @@ internal sealed class Handshake(
 
         ChatLog.ConfirmOnHello(tx, node.TeamId, node.HostId, chatFrom, row.ChatDownSeq);
         Describe(tx, node, hello);
+        if (row.ClonedSince is not null)
+        {
+            quarantine.EndIfOver(tx, node.TeamId, node.HostId);
+        }
+
         presence.LinkOpened(tx, node.TeamId, node.HostId, options.Value.HeartbeatInterval);
 
         var welcome = new Welcome
@@ -204,19 +204,6 @@ internal sealed class Handshake(
         HostProperties.Observe(tx, node.HostId, HostProperties.NodeVersion, Value.ForString(hello.NodeVersion));
     }
 
-    private Task FlagCloneAsync(Principal.Node node, CancellationToken cancellation) =>
-        store.WriteAsync(
-            node.TeamId,
-            tx =>
-            {
-                if (tx.Execute(
-                    "update hosts set cloned_since = @NowMs where host_id = @HostId and cloned_since is null", new { tx.NowMs, node.HostId }) == 1)
-                {
-                    tx.AppendEvent(node.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), node.HostId, node.HostId, 0);
-                }
-            },
-            cancellation);
-
     private static void Validate(Hello hello)
     {
         if (hello.ProtocolMin > ProtocolVersion || hello.ProtocolMax < ProtocolVersion || hello.ProtocolMin > hello.ProtocolMax)
@@ -264,6 +251,7 @@ internal sealed class Handshake(
         public long ChatDownAcked { get; init; }
         public long? RevokedAt { get; init; }
         public long? DeletedAt { get; init; }
+        public long? ClonedSince { get; init; }
         public long? SuspendedAt { get; init; }
 
         public long Stored(Lane lane) => lane switch

@@ -572,6 +572,28 @@ public abstract class CommandTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Result_PutByItself_IsToldToThoseWhoWatch()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        await using var link = await scene.ConnectAsync();
+        var id = await scene.RunAsync(link);
+        using var watch = new WatchService.WatchServiceClient(scene.Hub.Channel).Watch(
+            new WatchRequest { Cursor = "now", Kinds = { WatchKind.Command } }, HubHost.With(await scene.Hub.UserTokenAsync()));
+        await watch.ResponseHeadersAsync.Within();
+
+        (await scene.Node.CallAsync(HttpMethod.Put, $"{scene.Commands}/{id}/result", new { result = "large" })).Expect(200);
+
+        HostCommand? seen = null;
+        while (seen?.Result is null)
+        {
+            Assert.True(await watch.ResponseStream.MoveNext(CancellationToken.None).Within());
+            seen = watch.ResponseStream.Current.Command;
+        }
+
+        Assert.Equal((id, CommandState.Running, "large"), (seen.Id, seen.State, seen.Result.StringValue));
+    }
+
+    [Fact]
     public async Task Result_Over8MiB_Is413()
     {
         await using var scene = await Scene.SetAsync(fixture);

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using Hub.Contracts.V1;
+using Hub.Storage;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Hosts;
@@ -201,19 +202,63 @@ public abstract class PresenceTests(StoreFixture fixture)
     public async Task ClonedIdentity_TheElderSilentFor5Minutes_TheYoungerIsAdmitted()
     {
         await using var scene = await Scene.SetAsync(fixture);
-        for (var i = 0; i < 5; i++)
+        await using (var elder = await scene.QuarantineAsync())
         {
-            await using var node = await scene.ConnectAsync(i % 2 == 0 ? "elder" : "younger");
-        }
-
-        await using (var refused = await RawNode.ConnectAsync(scene.Hub, scene.Credential, "younger"))
-        {
-            Assert.NotNull((await refused.ReadAsync()).Goodbye);
+            await elder.CompleteAsync();
+            await elder.ReadUntilEndAsync();
         }
 
         scene.Time.SetClock(scene.Time.GetUtcNow().AddSeconds(301));
 
         await using var admitted = await scene.ConnectAsync("younger");
+    }
+
+    [Fact]
+    public async Task ClonedIdentity_TheYoungerStaysAwayAsTold_StaysInQuarantine()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        await using var elder = await scene.QuarantineAsync();
+
+        scene.Time.SetClock(scene.Time.GetUtcNow().AddMinutes(15));
+        await scene.Hub.SweepQuarantinesAsync();
+
+        Assert.True(await scene.IsClonedAsync());
+        await using var younger = await RawNode.ConnectAsync(scene.Hub, scene.Credential, "younger");
+        Assert.Equal(GoodbyeReason.ClonedIdentity, (await younger.ReadAsync()).Goodbye.Reason);
+    }
+
+    [Fact]
+    public async Task ClonedIdentity_TheYoungerSilent5MinutesLongerThanTold_EndsAndIsShownSo()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        await using var elder = await scene.QuarantineAsync();
+
+        scene.Time.SetClock(scene.Time.GetUtcNow().AddMinutes(20).AddSeconds(1));
+        await scene.Hub.SweepQuarantinesAsync();
+
+        Assert.False(await scene.IsClonedAsync());
+    }
+
+    [Fact]
+    public async Task ClonedIdentity_OfAHubThatStartedSince_EndsWithTheNextHello()
+    {
+        var options = await fixture.CreateDatabaseAsync();
+        string credential, hostId;
+        await using (var scene = await Scene.SetAsync(fixture, options))
+        {
+            await using var elder = await scene.QuarantineAsync();
+            (hostId, credential) = (scene.HostId, scene.Credential);
+        }
+
+        await using var hub = await HubHost.StartAsync(fixture, options);
+        using var owner = hub.As(await hub.UserTokenAsync());
+        var before = await owner.ReadAsync($"/api/hosts/{hostId}");
+        await using var node = await RawNode.ConnectAsync(hub, credential, "elder");
+        Assert.NotNull((await node.ReadAsync()).Welcome);
+        var after = await owner.ReadAsync($"/api/hosts/{hostId}");
+
+        Assert.True(before["host.clonedIdentity"].GetBoolean());
+        Assert.False(after["host.clonedIdentity"].GetBoolean());
     }
 
     [Fact]
@@ -243,10 +288,10 @@ public abstract class PresenceTests(StoreFixture fixture)
 
         public HttpClient Owner => owner;
 
-        public static async Task<Scene> SetAsync(StoreFixture fixture)
+        public static async Task<Scene> SetAsync(StoreFixture fixture, StoreOptions? given = null)
         {
             var time = new ManualTimeProvider();
-            var options = await fixture.CreateDatabaseAsync();
+            var options = given ?? await fixture.CreateDatabaseAsync();
             var hub = await HubHost.StartAsync(fixture, options, time);
             var (hostId, credential) = await hub.ClaimAsync();
             long Scalar(string sql)
@@ -269,6 +314,25 @@ public abstract class PresenceTests(StoreFixture fixture)
             Assert.NotNull((await node.ReadAsync()).Welcome);
             return node;
         }
+
+        /// <summary>Two nodes alternate until the younger one is kept out.</summary>
+        /// <returns>The link of the elder one.</returns>
+        public async Task<RawNode> QuarantineAsync()
+        {
+            for (var i = 0; i < 5; i++)
+            {
+                await using var node = await ConnectAsync(i % 2 == 0 ? "elder" : "younger");
+            }
+
+            await using (var refused = await RawNode.ConnectAsync(hub, credential, "younger"))
+            {
+                Assert.NotNull((await refused.ReadAsync()).Goodbye);
+            }
+
+            return await ConnectAsync("elder");
+        }
+
+        public async Task<bool> IsClonedAsync() => (await owner.ReadAsync($"/api/hosts/{hostId}"))["host.clonedIdentity"].GetBoolean();
 
         public async Task HeartbeatAsync() =>
             (await _node.WriteAsync($"/api/hosts/{hostId}/heartbeat", """{"contractVersion":"host-heartbeat.v1","agents":[],"activeTasks":[]}""")).Expect(200);

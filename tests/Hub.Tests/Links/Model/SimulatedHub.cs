@@ -81,7 +81,8 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         Registry = new LinkRegistry(time);
         Tasks = new RecordStore(guards);
         var lanes = new LaneEntries(Tasks, guards);
-        Handshake = new Handshake(_store, Registry, presence, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
+        var quarantine = new CloneQuarantine(Registry, _store, time, logs.CreateLogger<CloneQuarantine>());
+        Handshake = new Handshake(_store, Registry, quarantine, presence, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
         Creation = new CommandCreation(_store, time);
         CommandClock = new CommandClock(_store, Registry, time, logs.CreateLogger<CommandClock>());
         Inbound = new LinkInbound(presence, new ProgressBoard(), new EphemeralBoard(time));
