@@ -17,6 +17,10 @@ public sealed class JsonTranscodingOptions
     /// </summary>
     public IList<string> CorsOrigins { get; } = [];
 
+    /// <summary>Whether a text is an origin as browsers send it; any other would never match one.</summary>
+    public static bool IsOrigin(string text) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var url) && url.Scheme is ("http" or "https") && url.GetLeftPart(UriPartial.Authority) == text;
+
     /// <summary>The messages that may travel in a google.protobuf.Any. Default none.</summary>
     public TypeRegistry TypeRegistry { get; set; } = TypeRegistry.Empty;
 

@@ -54,8 +54,7 @@ public static class TranscodingExtensions
 
         foreach (var origin in origins)
         {
-            if (!Uri.TryCreate(origin, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https")
-                || url.GetLeftPart(UriPartial.Authority) != origin)
+            if (!JsonTranscodingOptions.IsOrigin(origin))
             {
                 throw new InvalidOperationException(
                     $"'{origin}' is no origin; write scheme://host or scheme://host:port in lower case, without a path.");

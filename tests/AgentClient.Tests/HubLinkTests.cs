@@ -4,6 +4,7 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Hub.AgentClient.Internal;
 using Hub.Contracts.V1;
+using Hub.TestKit;
 
 namespace Hub.AgentClient.Tests;
 

@@ -1,5 +1,6 @@
 using Hub.AgentClient.Internal;
 using Hub.Contracts.V1;
+using Hub.TestKit;
 
 namespace Hub.AgentClient.Tests;
 

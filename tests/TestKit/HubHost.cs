@@ -3,6 +3,7 @@ using System.Net.Http.Json;
 using System.Text.Json;
 using Grpc.Core;
 using Grpc.Net.Client;
+using Hub.Audit;
 using Hub.Hosting;
 using Hub.Hosts;
 using Hub.Identity;
@@ -91,7 +92,7 @@ public sealed class HubHost : IAsyncDisposable
         _hub.Services.GetRequiredService<Accounts>().IssueApiKeyAsync(Team, "test", Enum.Parse<TeamRole>(role), "test", CancellationToken.None);
 
     public async Task<string> JoinTokenAsync(string? hostId = null) =>
-        (await _hub.Services.GetRequiredService<Enrolment>().IssueJoinTokenAsync(Team, hostId, "test", CancellationToken.None)).Token;
+        (await _hub.Services.GetRequiredService<Enrolment>().IssueJoinTokenAsync(Team, hostId, Actor.Operator, CancellationToken.None)).Token;
 
     /// <summary>Claims a new host by REST, as a node does.</summary>
     public async Task<(string HostId, string Credential)> ClaimAsync(string name = "node")

@@ -12,13 +12,20 @@ internal sealed partial class SourceReader(SharedSession session, Func<Collectio
     private readonly Lock _gate = new();
     private readonly Dictionary<Collection, Task> _readings = [];
 
+    // Asked for once more while a reading was about to end: what that one said came too early for the link that asks.
+    private readonly HashSet<Collection> _again = [];
+
     public void Start(Collection collection, CancellationToken stopping)
     {
         lock (_gate)
         {
-            if (!_readings.TryGetValue(collection, out var reading) || reading.IsCompleted)
+            if (_readings.ContainsKey(collection))
             {
-                _readings[collection] = Task.Run(() => ReadAsync(collection, stopping), CancellationToken.None);
+                _again.Add(collection);
+            }
+            else
+            {
+                _readings[collection] = Task.Run(() => ReadAsWantedAsync(collection, stopping), CancellationToken.None);
             }
         }
     }
@@ -29,6 +36,23 @@ internal sealed partial class SourceReader(SharedSession session, Func<Collectio
         lock (_gate)
         {
             return Task.WhenAll(_readings.Values);
+        }
+    }
+
+    private async Task ReadAsWantedAsync(Collection collection, CancellationToken stopping)
+    {
+        do
+        {
+            await ReadAsync(collection, stopping);
+        }
+        while (!stopping.IsCancellationRequested && IsWantedAgain(collection));
+    }
+
+    private bool IsWantedAgain(Collection collection)
+    {
+        lock (_gate)
+        {
+            return _again.Remove(collection) || !_readings.Remove(collection);
         }
     }
 

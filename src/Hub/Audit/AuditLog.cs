@@ -60,7 +60,6 @@ internal static class AuditAction
     public const string SignedOut = "user.signed_out";
     public const string RefreshReused = "user.refresh_reused";
     public const string PasswordReset = "user.password_reset";
-    public const string OrgCreated = "org.created";
     public const string TeamCreated = "team.created";
     public const string TeamRenamed = "team.renamed";
     public const string TeamSuspended = "team.suspended";
@@ -88,11 +87,9 @@ internal static class AuditAction
     public const string ApprovalPolicyRemoved = "approval_policy.removed";
     public const string HostReleased = "host.released";
     public const string HostDeleted = "host.deleted";
-    public const string CredentialIssued = "credential.issued";
     public const string CredentialRevoked = "credential.revoked";
     public const string CredentialRotated = "credential.rotated";
     public const string CommandCreated = "command.created";
     public const string CommandCancelled = "command.cancelled";
     public const string CommandDecided = "command.decided";
-    public const string SettingChanged = "setting.changed";
 }

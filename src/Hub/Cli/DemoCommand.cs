@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Net.ServerSentEvents;
 using System.Net.Sockets;
 using System.Text.Json;
+using Hub.Audit;
 using Hub.Hosting;
 using Hub.Hosts;
 using Hub.Identity;
@@ -123,7 +124,7 @@ internal sealed class DemoCommand : IAsyncDisposable
     private async Task<string> StartNodeAsync(CancellationToken cancellation)
     {
         var join = await _hub!.Services.GetRequiredService<Enrolment>().IssueJoinTokenAsync(
-            Accounts.DefaultTeam, hostId: null, User, cancellation);
+            Accounts.DefaultTeam, hostId: null, Actor.Operator, cancellation);
         _node = new DemoNode(_hub.GrpcUrl, join.Token, Path.Combine(_directory, "node"), SideEffects);
         _node.Start();
         var hosts = await UntilAsync(

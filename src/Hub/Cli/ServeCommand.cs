@@ -33,16 +33,18 @@ internal static class ServeCommand
         Console.WriteLine($"Hub serves REST on {hub.HttpUrl} and gRPC on {hub.GrpcUrl}; data in {settings.DataDirectory}.");
         if (isFirstStart)
         {
-            Console.WriteLine(FirstStart(hub.GrpcUrl));
+            Console.WriteLine(FirstStart(hub.HttpUrl, hub.GrpcUrl));
         }
 
         await hub.WaitForShutdownAsync(cancellation);
         return 0;
     }
 
-    private static string FirstStart(Uri grpcUrl) => $"""
+    private static string FirstStart(Uri httpUrl, Uri grpcUrl) => $"""
 
         This is the first start. How to get in, from a second terminal in the same folder:
+          an account:             curl -d '{"{"}"email":"you@example.com","password":"<10 characters or more>"{"}"}' {httpUrl}api/auth/signup
+                                  (the first one gets in; the others need an invite unless HUB_SIGNUP=open)
           a token for yourself:   hub token user --email you@example.com --role owner
           connect a node:         hub token join
                                   dotnet run --project src/AgentClient -- run --hub {grpcUrl} --join-token <token>

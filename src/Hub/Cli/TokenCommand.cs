@@ -1,6 +1,8 @@
 using System.CommandLine;
+using Hub.Audit;
 using Hub.Hosts;
 using Hub.Identity;
+using Hub.Orgs;
 using Hub.Storage;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -31,7 +33,7 @@ internal static class TokenCommand
             parsed.GetValue(team)!,
             async tools =>
             {
-                var token = await tools.Enrolment.IssueJoinTokenAsync(parsed.GetValue(team)!, parsed.GetValue(host), CreatedBy, cancellation);
+                var token = await tools.Enrolment.IssueJoinTokenAsync(parsed.GetValue(team)!, parsed.GetValue(host), Actor.Operator with { Name = CreatedBy }, cancellation);
                 return token.Token;
             },
             cancellation));
@@ -81,7 +83,7 @@ internal static class TokenCommand
         var time = TimeProvider.System;
         await using var store = await Store.OpenAsync(settings.Store, time, NullLoggerFactory.Instance, cancellation);
         using var tokens = settings.SigningKeyPem is { } pem ? UserTokens.FromPem(pem, time) : UserTokens.FromFile(settings.SigningKeyPath, time);
-        var accounts = new Accounts(store, tokens, time);
+        var accounts = new Accounts(store, tokens, new ApiKeys(store), time);
         if (team == Accounts.DefaultTeam)
         {
             await accounts.EnsureTeamAsync(team, cancellation);

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using Google.Protobuf.WellKnownTypes;
 using Hub.Approvals;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -74,7 +75,7 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         };
         try
         {
-            return await store.WriteAsync(host.TeamId, tx => Create(tx, draft, clean), cancellation);
+            return await store.WriteAsync(host.TeamId, tx => Create(tx, draft, clean, Actor.Of(host.Caller)), cancellation);
         }
         catch (ConstraintException e) when (e.Constraint == "commands_idempotency_key")
         {
@@ -83,7 +84,7 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         }
     }
 
-    private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request)
+    private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request, Actor actor)
     {
         if (draft.IdempotencyKey is not null && Earlier(tx, draft) is { } earlier)
         {
@@ -123,6 +124,7 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
 
         tx.Execute(InsertSql, row);
         CommandMachine.Created(tx, row);
+        AuditLog.Append(tx, row.TeamId, actor, AuditAction.CommandCreated, row.CommandId, row.HostId, row.Type);
         tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
         return (row, true);
     }

@@ -1,6 +1,7 @@
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Hub.Approvals;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosts;
@@ -120,6 +121,8 @@ internal sealed class CommandGrpcService(
             tx =>
             {
                 var asked = CommandMachine.RequestCancel(tx, FindOrThrow(tx, host, request.CommandId), reason);
+                AuditLog.Append(
+                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandCancelled, request.CommandId, host.HostId, reason);
                 return (FindOrThrow(tx, host, request.CommandId), asked);
             },
             context.CancellationToken);

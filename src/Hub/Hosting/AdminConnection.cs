@@ -6,12 +6,16 @@ internal sealed class AdminConnection(RequestDelegate next)
     /// <summary>Set as a feature on connections of the admin listener.</summary>
     public static readonly AdminMark Mark = new();
 
-    private static readonly PathString[] AdminPaths = ["/health", "/ready"];
+    private static readonly PathString OperatorPath = "/admin";
+    private static readonly PathString[] AdminPaths = ["/health", "/ready", OperatorPath];
 
     public Task InvokeAsync(HttpContext context)
     {
         var isAdmin = context.Features.Get<AdminMark>() is not null;
-        if (isAdmin && !AdminPaths.Any(path => context.Request.Path.StartsWithSegments(path)))
+        var isHidden = isAdmin
+            ? !AdminPaths.Any(path => context.Request.Path.StartsWithSegments(path))
+            : context.Request.Path.StartsWithSegments(OperatorPath);
+        if (isHidden)
         {
             context.Response.StatusCode = StatusCodes.Status404NotFound;
             return Task.CompletedTask;

@@ -1,5 +1,6 @@
 using System.Net;
 using Hub.Approvals;
+using Hub.Audit;
 using Hub.Canvas;
 using Hub.Capabilities;
 using Hub.Chat;
@@ -13,6 +14,8 @@ using Hub.Identity;
 using Hub.Insights;
 using Hub.Limits;
 using Hub.Links;
+using Hub.Mail;
+using Hub.Orgs;
 using Hub.Records;
 using Hub.Relays;
 using Hub.Runs;
@@ -147,8 +150,31 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddOptions<LinkOptions>().BindConfiguration(LinkOptions.Section).ValidateDataAnnotations().ValidateOnStart();
 
         services.AddSingleton(new RateLimits(settings.Rates, time));
+        services.AddSingleton<Admission>();
         services.AddSingleton<Authenticator>();
         services.AddSingleton<Access>();
+        services.AddSingleton<AttemptLimit>();
+        services.AddSingleton<Passwords>();
+        if (settings.Supabase is { } supabase)
+        {
+            services.AddSingleton(supabase);
+            services.AddSingleton(new HttpClient());
+            services.AddSingleton<SupabaseTokens>();
+            services.AddSingleton<IIdentityProvider, SupabaseIdentity>();
+        }
+        else
+        {
+            services.AddSingleton<IIdentityProvider, LocalIdentity>();
+        }
+
+        services.AddSingleton<Outbox>();
+        services.AddHostedService(provider => provider.GetRequiredService<Outbox>());
+        services.AddSingleton<Teams>();
+        services.AddSingleton<Members>();
+        services.AddSingleton<Invites>();
+        services.AddSingleton<ApiKeys>();
+        services.AddSingleton<Onboarding>();
+        services.AddSingleton<TeamSuspension>();
         services.AddSingleton<Accounts>();
         services.AddSingleton<Enrolment>();
         services.AddSingleton<HostDirectory>();
@@ -193,6 +219,9 @@ internal sealed class HubApplication : IAsyncDisposable
 
         // One instance each: they hold no state of a call.
         services.AddSingleton<HealthGrpcService>();
+        services.AddSingleton<IdentityGrpcService>();
+        services.AddSingleton<OrgGrpcService>();
+        services.AddSingleton<AuditGrpcService>();
         services.AddSingleton<HostGrpcService>();
         services.AddSingleton<HostPropertyGrpcService>();
         services.AddSingleton<HostConfigGrpcService>();
@@ -260,6 +289,9 @@ internal sealed class HubApplication : IAsyncDisposable
         web.UseTranscodingErrors();
         web.UseRouting(); // Named here, or it would run first of all and before preflights are answered.
         web.MapGrpcService<HealthGrpcService>();
+        web.MapGrpcService<IdentityGrpcService>();
+        web.MapGrpcService<OrgGrpcService>();
+        web.MapGrpcService<AuditGrpcService>();
         web.MapGrpcService<HostGrpcService>();
         web.MapGrpcService<HostPropertyGrpcService>();
         web.MapGrpcService<HostConfigGrpcService>();
@@ -287,6 +319,7 @@ internal sealed class HubApplication : IAsyncDisposable
         }
 
         web.MapTranscodingDocumentation();
+        TeamSuspension.Map(web);
         web.MapHealthChecks("/ready", new() { ResponseWriter = Readiness.WriteAsync });
         web.MapHealthChecks("/health", new() { Predicate = _ => false }); // The process answers; what it depends on is /ready.
     }

@@ -1,9 +1,13 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Mail;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Hub.Identity;
 using Hub.Limits;
+using Hub.Mail;
 using Hub.Storage;
+using Hub.Transcoding;
 
 namespace Hub.Hosting;
 
@@ -44,12 +48,21 @@ internal sealed record HubSettings
     public const string HostCommandsPerMinuteKey = "HUB_HOST_COMMANDS_PER_MINUTE";
     public const string TeamCommandsPerMinuteKey = "HUB_TEAM_COMMANDS_PER_MINUTE";
     public const string SecretsKeyKey = "HUB_SECRETS_KEY";
+    public const string SignUpKey = "HUB_SIGNUP";
+    public const string PlanKey = "HUB_PLAN";
+    public const string SmtpUrlKey = "HUB_SMTP_URL";
+    public const string MailFromKey = "HUB_MAIL_FROM";
+    public const string AuthBackendKey = "AUTH_BACKEND";
+    public const string SupabaseUrlKey = "SUPABASE_URL";
+    public const string SupabaseAnonKeyKey = "SUPABASE_ANON_KEY";
+    public const string SupabaseJwtSecretKey = "SUPABASE_JWT_SECRET";
 
     /// <summary>Beyond any use, and far from overflow.</summary>
     private const long RateMax = 1_000_000_000_000;
 
     private const string SigningKeyFile = "signing-key.pem";
     private const string DatabaseFile = "hub.db";
+    private const string PlanDefault = "team";
 
     /// <summary>REST, SSE; HTTP/1.1.</summary>
     public required Uri HttpUrl { get; init; }
@@ -93,6 +106,17 @@ internal sealed record HubSettings
 
     public RateSettings Rates { get; init; } = new();
 
+    public SignUpPolicy SignUp { get; init; }
+
+    /// <summary>Plan of new teams; says how long history is kept.</summary>
+    public string Plan { get; init; } = PlanDefault;
+
+    /// <summary>Null writes mail to the console.</summary>
+    public SmtpServer? Smtp { get; init; }
+
+    /// <summary>Null keeps accounts in the Hub's own store.</summary>
+    public SupabaseSettings? Supabase { get; init; }
+
     /// <summary>Key that seals what the Hub has to read back; without it such things cannot be stored.</summary>
     public byte[]? SecretsKey { get; init; }
 
@@ -129,6 +153,14 @@ internal sealed record HubSettings
         (TeamRequestsPerMinuteKey, "300000", "calls of a team's users, keys and hosts together"),
         (HostCommandsPerMinuteKey, "6000", "commands created for one host"),
         (TeamCommandsPerMinuteKey, "60000", "commands created in one team"),
+        (SignUpKey, "first", "who may sign up: first (the first one, then by invite), invite or open"),
+        (PlanKey, PlanDefault, "plan of new teams: free keeps history for 30 days, pro for 90, team for ever"),
+        (SmtpUrlKey, "", "smtp://user:password@host:587 for mail, with STARTTLS off loopback; mail goes to the console if unset"),
+        (MailFromKey, "", "sender of mail; needed with a mail server"),
+        (AuthBackendKey, "local", "local or supabase: where accounts and passwords live"),
+        (SupabaseUrlKey, "", "https://….supabase.co; for supabase accounts"),
+        (SupabaseAnonKeyKey, "", "the project's anon key; for supabase accounts"),
+        (SupabaseJwtSecretKey, "", "the project's JWT secret, where it signs with HS256"),
     ];
 
     /// <exception cref="SettingsException">One or more settings are wrong; all are reported together.</exception>
@@ -171,6 +203,7 @@ internal sealed record HubSettings
         var reflection = Text(ReflectionKey) == DefaultOf(ReflectionKey)
             ? grpc.IsLoopback
             : OneOf(ReflectionKey, Text(ReflectionKey), ["on", "off"], faults) == "on";
+        var origins = Origins(Text(CorsOriginsKey), faults);
         var signingKey = SigningKey(Text(SigningKeyKey), faults);
         var publicUrl = AddressOf(PublicUrlKey, Text(PublicUrlKey), faults);
         var relayUrl = AddressOf(RelayUrlKey, Text(RelayUrlKey), faults);
@@ -188,6 +221,12 @@ internal sealed record HubSettings
             HostCommandsPerMinute = Rate(HostCommandsPerMinuteKey),
             TeamCommandsPerMinute = Rate(TeamCommandsPerMinuteKey),
         };
+        var signUp = OneOf(SignUpKey, Text(SignUpKey), ["first", "invite", "open"], faults);
+        var plan = OneOf(PlanKey, Text(PlanKey), ["free", "pro", "team"], faults);
+        var smtp = SmtpOf(Text(SmtpUrlKey), Text(MailFromKey), faults);
+        var supabase = OneOf(AuthBackendKey, Text(AuthBackendKey), ["local", "supabase"], faults) == "supabase"
+            ? SupabaseOf(Text(SupabaseUrlKey), Text(SupabaseAnonKeyKey), Text(SupabaseJwtSecretKey), faults)
+            : null;
         return faults.Count > 0
             ? throw new SettingsException(faults)
             : new HubSettings
@@ -201,12 +240,16 @@ internal sealed record HubSettings
                 DataDirectory = directory,
                 Store = store,
                 Reflection = reflection,
-                CorsOrigins = Text(CorsOriginsKey).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
+                CorsOrigins = origins,
                 SigningKeyPem = signingKey,
                 PublicUrl = publicUrl,
                 RelayUrl = relayUrl,
                 RelayToken = Text(RelayTokenKey) is { Length: > 0 } relayToken ? relayToken : null,
                 Rates = rates,
+                SignUp = Enum.Parse<SignUpPolicy>(signUp!, ignoreCase: true),
+                Plan = plan!,
+                Smtp = smtp,
+                Supabase = supabase,
                 SecretsKey = secretsKey,
             };
     }
@@ -257,6 +300,51 @@ internal sealed record HubSettings
 
         faults.Add($"{key}: '{text}' is no address; write https://<name>, without a query.");
         return null;
+    }
+
+    private static SmtpServer? SmtpOf(string text, string from, List<string> faults)
+    {
+        if (text.Length == 0)
+        {
+            return null;
+        }
+
+        if (!Uri.TryCreate(text, UriKind.Absolute, out var url) || url.Scheme != "smtp" || url.Host.Length == 0)
+        {
+            faults.Add($"{SmtpUrlKey}: no address of a mail server; write smtp://user:password@host:587."); // The text may hold a password.
+            return null;
+        }
+
+        if (!MailAddress.TryCreate(from, out _))
+        {
+            faults.Add($"{MailFromKey}: '{from}' is no e-mail address; {SmtpUrlKey} needs a sender.");
+        }
+
+        return SmtpServer.Of(url, from);
+    }
+
+    private static SupabaseSettings? SupabaseOf(string text, string anonKey, string secret, List<string> faults)
+    {
+        if (!Uri.TryCreate(text, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https") || (url.Scheme == "http" && !url.IsLoopback))
+        {
+            faults.Add($"{SupabaseUrlKey}: '{text}' is no address; {AuthBackendKey}=supabase needs one such as https://abc.supabase.co.");
+            return null;
+        }
+
+        if (anonKey.Length == 0)
+        {
+            faults.Add($"{SupabaseAnonKeyKey}: {AuthBackendKey}=supabase needs it.");
+        }
+
+        return new SupabaseSettings($"{url.AbsoluteUri.TrimEnd('/')}/auth/v1", anonKey, secret.Length == 0 ? null : secret);
+    }
+
+    private static string[] Origins(string text, List<string> faults)
+    {
+        var origins = text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        faults.AddRange(origins.Where(origin => !JsonTranscodingOptions.IsOrigin(origin)).Select(origin =>
+            $"{CorsOriginsKey}: '{origin}' is no origin; write scheme://host or scheme://host:port in lower case, without a path."));
+        return origins;
     }
 
     private static List<IPAddress> Proxies(string text, List<string> faults)
@@ -353,7 +441,7 @@ internal sealed record HubSettings
 
         try
         {
-            using var tokens = Identity.UserTokens.FromPem(pem, TimeProvider.System);
+            using var tokens = UserTokens.FromPem(pem, TimeProvider.System);
             return pem;
         }
         catch (CryptographicException e)

@@ -79,12 +79,55 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
                         select command_id from commands where host_id in (select host_id from hosts where deleted_at <= @before) limit @limit)
                     """,
                     new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
-                return new[] { tombstones, logs, orphans, events, surplus }.Max() == BatchMax;
+                var byPlan = SweepHistory(tx);
+                var sessions = SweepIdentity(tx);
+                return new[] { tombstones, logs, orphans, events, surplus, byPlan, sessions }.Max() == BatchMax;
             },
             cancellation))
         {
             cancellation.ThrowIfCancellationRequested();
         }
+    }
+
+    /// <summary>
+    /// Chat and finished commands past what the team's plan keeps. What a node has still to get stays, whatever its age. The audit log is
+    /// no history of this kind: nothing removes it.
+    /// </summary>
+    private static int SweepHistory(StoreTransaction tx)
+    {
+        var due = new { tx.NowMs, dayMs = (long)TimeSpan.FromDays(1).TotalMilliseconds, limit = BatchMax };
+        var chat = tx.Execute(
+            """
+            delete from chat_messages where (host_id, message_id) in (
+                select c.host_id, c.message_id
+                from plans p join teams t on t.plan = p.plan join hosts h on h.team_id = t.team_id join chat_messages c on c.host_id = h.host_id
+                where p.retention_days is not null and c.direction in ('to_node', 'from_node')
+                    and c.received_at <= @NowMs - p.retention_days * @dayMs and (c.direction = 'from_node' or c.delivered_at is not null)
+                limit @limit)
+            """,
+            due);
+        var commands = tx.Execute(
+            """
+            delete from commands where command_id in (
+                select c.command_id
+                from plans p join teams t on t.plan = p.plan join hosts h on h.team_id = t.team_id join commands c on c.host_id = h.host_id
+                where p.retention_days is not null
+                    and c.created_at <= @NowMs - p.retention_days * @dayMs and c.finished_at <= @NowMs - p.retention_days * @dayMs
+                limit @limit)
+            """,
+            due);
+        return Math.Max(chat, commands);
+    }
+
+    /// <summary>Sessions with their refresh tokens, and links to set a password, past their time.</summary>
+    private static int SweepIdentity(StoreTransaction tx)
+    {
+        var due = new { tx.NowMs, limit = BatchMax };
+        var sessions = tx.Execute(
+            "delete from sessions where session_id in (select session_id from sessions where expires_at <= @NowMs limit @limit)", due);
+        var resets = tx.Execute(
+            "delete from password_resets where token_hash in (select token_hash from password_resets where expires_at <= @NowMs limit @limit)", due);
+        return Math.Max(sessions, resets);
     }
 
     [LoggerMessage(LogLevel.Debug, "Old rows were not removed and will be next time: {Cause}", EventName = "RetentionNotSwept")]

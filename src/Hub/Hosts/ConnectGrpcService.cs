@@ -1,6 +1,7 @@
 using Google.Api;
 using Google.Protobuf;
 using Grpc.Core;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosting;
@@ -25,7 +26,7 @@ internal sealed class ConnectGrpcService(
         }
 
         var token = await enrolment.IssueJoinTokenAsync(
-            teamId, request.HostId.Length > 0 ? request.HostId : null, caller.Name, context.CancellationToken);
+            teamId, request.HostId.Length > 0 ? request.HostId : null, Actor.Of(caller), context.CancellationToken);
         return new()
         {
             RegisterToken = token.ToJoinToken(),

@@ -1,3 +1,4 @@
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -25,12 +26,16 @@ internal sealed class CredentialRotation(Store store, LinkRegistry links, TimePr
         await store.WriteFencedAsync(
             host.TeamId,
             link.Identity.Fence,
-            tx => tx.Execute(
-                """
-                insert into credentials (credential_id, team_id, host_id, secret_hash, created_at, expires_at)
-                values (@CredentialId, @TeamId, @HostId, @hash, @NowMs, @expiresAt)
-                """,
-                new { fresh.CredentialId, host.TeamId, host.HostId, hash = Secret.Hash(fresh.Token), tx.NowMs, expiresAt = tx.NowMs + GraceMs }),
+            tx =>
+            {
+                tx.Execute(
+                    """
+                    insert into credentials (credential_id, team_id, host_id, secret_hash, created_at, expires_at)
+                    values (@CredentialId, @TeamId, @HostId, @hash, @NowMs, @expiresAt)
+                    """,
+                    new { fresh.CredentialId, host.TeamId, host.HostId, hash = Secret.Hash(fresh.Token), tx.NowMs, expiresAt = tx.NowMs + GraceMs });
+                AuditLog.Append(tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CredentialRotated, fresh.CredentialId, host.HostId);
+            },
             cancellation);
         if (!link.Outbox.Control(new ConnectResponse { NewCredential = fresh }))
         {

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -46,8 +47,8 @@ internal sealed class Enrolment(Store store, TimeProvider time)
 
     private readonly ConcurrentDictionary<string, Repeat> _repeats = new(StringComparer.Ordinal);
 
-    public Task<IssuedJoinToken> IssueJoinTokenAsync(string teamId, string? hostId, string createdBy, CancellationToken cancellation) =>
-        store.WriteAsync(teamId, tx => JoinTokens.Issue(tx, time, teamId, hostId, createdBy), cancellation);
+    public Task<IssuedJoinToken> IssueJoinTokenAsync(string teamId, string? hostId, Actor actor, CancellationToken cancellation) =>
+        store.WriteAsync(teamId, tx => JoinTokens.Issue(tx, time, teamId, hostId, actor), cancellation);
 
     /// <summary>Exchanges a join token, or a credential of the host, for the host and a credential.</summary>
     /// <exception cref="HubException">JOIN_TOKEN_INVALID, INVALID_FIELD.</exception>
@@ -111,7 +112,8 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     }
 
     /// <summary>Registers a new host for an API key; the same idempotency key leads to the same host.</summary>
-    public async Task<EnrolledHost> EnrollAsync(string teamId, NodeDescription node, string idempotencyKey, CancellationToken cancellation)
+    public async Task<EnrolledHost> EnrollAsync(
+        string teamId, NodeDescription node, string idempotencyKey, Actor actor, CancellationToken cancellation)
     {
         Validate(node);
         if (node.Name.Length == 0)
@@ -128,6 +130,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
                     : tx.QuerySingleOrDefault<string>(
                         "select host_id from hosts where team_id = @teamId and enrolment_key = @idempotencyKey", new { teamId, idempotencyKey });
                 hostId ??= Register(tx, teamId, node, idempotencyKey.Length == 0 ? null : idempotencyKey);
+                AuditLog.Append(tx, teamId, actor, AuditAction.HostEnrolled, hostId, hostId);
                 return new EnrolledHost(teamId, hostId, IssueCredential(tx, teamId, hostId));
             },
             cancellation);
@@ -163,20 +166,20 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         store.WriteAsync(teamId, tx =>
         {
             // Read again inside the transaction: the token may have been bound or revoked meanwhile.
-            var hostId = Live(tx.QuerySingleOrDefault<ClaimRow>(ClaimSql, new { hash })).HostId;
-            tx.Execute("update join_tokens set claimed_at = @NowMs where secret_hash = @hash and claimed_at is null", new { tx.NowMs, hash });
-            if (hostId is null)
+            var hostId = Live(tx, hash).HostId;
+            if (hostId is null && MarkClaimed(tx, hash))
             {
                 hostId = Register(tx, teamId, node, null);
-                if (tx.Execute(
-                    "update join_tokens set host_id = @hostId where secret_hash = @hash and host_id is null and revoked_at is null",
-                    new { hostId, hash }) == 0)
-                {
-                    throw Refused();
-                }
+                tx.Execute("update join_tokens set host_id = @hostId where secret_hash = @hash", new { hostId, hash });
             }
             else
             {
+                // Bound by now at the latest: by a twin on another replica, whose commit the update waited for. Whoever revokes or deletes
+                // the host holds its link's row from the start as well, so either this claim sees that, or its credential is seen there.
+                hostId ??= Live(tx, hash).HostId ?? throw Refused();
+                tx.Query<string>($"select host_id from links where host_id = @hostId{tx.Dialect.ForUpdate}", new { hostId });
+                _ = Live(tx, hash);
+                MarkClaimed(tx, hash);
                 Describe(tx, teamId, hostId, node);
             }
 
@@ -186,8 +189,15 @@ internal sealed class Enrolment(Store store, TimeProvider time)
                 where host_id = @hostId and revoked_at is not null
                 """,
                 new { hostId, now = tx.NowMs });
+            AuditLog.Append(tx, teamId, Actor.JoinToken, AuditAction.HostClaimed, hostId, hostId);
             return new EnrolledHost(teamId, hostId, IssueCredential(tx, teamId, hostId));
         });
+
+    private ClaimRow Live(StoreTransaction tx, string hash) => Live(tx.QuerySingleOrDefault<ClaimRow>(ClaimSql, new { hash }));
+
+    /// <returns>Whether it was the first time.</returns>
+    private static bool MarkClaimed(StoreTransaction tx, string hash) =>
+        tx.Execute("update join_tokens set claimed_at = @NowMs where secret_hash = @hash and claimed_at is null", new { tx.NowMs, hash }) == 1;
 
     /// <summary>A join token that may be claimed, or a credential that its holder may exchange.</summary>
     private ClaimRow Live(ClaimRow? found) =>

@@ -126,6 +126,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             access.TeamId,
             tx =>
             {
+                EndLink(tx, access.HostId); // First: a claim on another replica waits for this row, or is waited for.
                 var revoked = new { hostId = access.HostId, now = tx.NowMs };
                 tx.Execute("update credentials set revoked_at = @now where host_id = @hostId and revoked_at is null", revoked);
                 tx.Execute("update join_tokens set revoked_at = @now where host_id = @hostId and revoked_at is null", revoked);
@@ -134,10 +135,10 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
                     update hosts set revoked_at = @now, state = 'REVOKED', state_reason = 'REVOKED', state_since = @now where host_id = @hostId
                     """,
                     revoked);
-                EndLink(tx, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
                 tx.OnCommitted(() => presence.Forget(access.HostId));
-                return JoinTokens.Issue(tx, time, access.TeamId, access.HostId, access.Caller.Name);
+                AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.CredentialRevoked, access.HostId, access.HostId);
+                return JoinTokens.Issue(tx, time, access.TeamId, access.HostId, Actor.Of(access.Caller));
             },
             cancellation);
         links.End(access.HostId, GoodbyeReason.Revoked, "The host's credential was revoked by a person.");
@@ -151,6 +152,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             tx =>
             {
                 tx.Execute("update hosts set cloned_since = null where host_id = @hostId", new { hostId = access.HostId });
+                AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostReleased, access.HostId, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), access.HostId, access.HostId, 0);
                 tx.OnCommitted(() => quarantine.Release(access.HostId));
             },
@@ -163,6 +165,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             access.TeamId,
             tx =>
             {
+                EndLink(tx, access.HostId); // First, as for a revocation.
                 var deleted = new { hostId = access.HostId, now = tx.NowMs };
                 foreach (var table in (ReadOnlySpan<string>)
                     ["join_tokens", "records", "usage_ledger", "run_decisions", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties", "host_secrets", "host_webhooks"])
@@ -172,7 +175,7 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
 
                 tx.Execute("update credentials set revoked_at = coalesce(revoked_at, @now) where host_id = @hostId", deleted);
                 tx.Execute("update hosts set deleted_at = @now, heartbeat = '', node_status = '' where host_id = @hostId", deleted);
-                EndLink(tx, access.HostId);
+                AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostDeleted, access.HostId, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.HostDeleted), access.HostId, access.HostId, 0);
                 tx.OnCommitted(() => presence.Forget(access.HostId));
             },

@@ -1,5 +1,6 @@
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
@@ -19,7 +20,7 @@ internal sealed class HostGrpcService(
     {
         var (teamId, caller) = await access.TeamOrHostAsync(context, request.TeamId, request.HostId, TeamRole.Member);
         var hostId = request.HostId.Length > 0 ? request.HostId : null;
-        var token = await enrolment.IssueJoinTokenAsync(teamId, hostId, caller.Name, context.CancellationToken);
+        var token = await enrolment.IssueJoinTokenAsync(teamId, hostId, Actor.Of(caller), context.CancellationToken);
         return new() { RegisterToken = token.ToJoinToken() };
     }
 
@@ -36,7 +37,8 @@ internal sealed class HostGrpcService(
     {
         var team = await access.TeamAsync(context, teamId: "", TeamRole.Member);
         var node = new NodeDescription(request.Name, request.HostType, request.Capabilities);
-        var enrolled = await enrolment.EnrollAsync(team.TeamId, node, request.IdempotencyKey, context.CancellationToken);
+        var enrolled = await enrolment.EnrollAsync(
+            team.TeamId, node, request.IdempotencyKey, Actor.Of(team.Caller), context.CancellationToken);
         var host = await directory.GetAsync(enrolled.TeamId, enrolled.HostId, context.CancellationToken);
         return new() { Host = host, Credential = enrolled.ToCredential() };
     }

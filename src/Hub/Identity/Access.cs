@@ -59,6 +59,7 @@ internal sealed class Access(Authenticator authenticator, Store store, RateLimit
 
         Require(held, role);
         rates.CalledIn(teamId);
+        RequireNotSuspended(caller, teamId);
         return new HostAccess(teamId, hostId, caller);
     }
 
@@ -77,6 +78,15 @@ internal sealed class Access(Authenticator authenticator, Store store, RateLimit
         var team = Team(await CallerAsync(context), teamId, role);
         rates.CalledIn(team.TeamId);
         return team;
+    }
+
+    /// <summary>As <see cref="TeamAsync"/>, for what people decide among themselves: API keys are refused.</summary>
+    public async Task<TeamAccess> PersonAsync(ServerCallContext context, string teamId, TeamRole role)
+    {
+        var access = await TeamAsync(context, teamId, role);
+        return access.Caller is Principal.User
+            ? access
+            : throw new HubException(ErrorReason.PrincipalNotAllowed, "This is for people: sign in and send the access token.");
     }
 
     /// <summary>As for the host where one is named, else as for the team.</summary>
@@ -100,6 +110,7 @@ internal sealed class Access(Authenticator authenticator, Store store, RateLimit
         }
 
         Require(RoleIn(caller, teamId) ?? throw TeamNotFound(teamId), role);
+        RequireNotSuspended(caller, teamId);
         return new TeamAccess(teamId, caller);
     }
 
@@ -119,6 +130,18 @@ internal sealed class Access(Authenticator authenticator, Store store, RateLimit
                 ("required_role", needed.ToString()), ("role", held.ToString()));
         }
     }
+
+    /// <summary>Nodes and API keys of a suspended team do not get past the look-up of their credential.</summary>
+    private static void RequireNotSuspended(Principal caller, string teamId)
+    {
+        if (caller is Principal.User user && user.Suspended.Contains(teamId))
+        {
+            throw TeamSuspended(teamId);
+        }
+    }
+
+    public static HubException TeamSuspended(string teamId) =>
+        new(ErrorReason.TeamSuspended, "The team is suspended; its operator can resume it.", ("team_id", teamId));
 
     public static HubException HostNotFound(string hostId) =>
         new(ErrorReason.HostNotFound, "There is no such host.", ("host_id", hostId));

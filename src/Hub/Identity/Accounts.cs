@@ -1,9 +1,11 @@
+using Hub.Audit;
+using Hub.Orgs;
 using Hub.Storage;
 
 namespace Hub.Identity;
 
-/// <summary>Teams, users and API keys in the minimal form that gives tokens an owner.</summary>
-internal sealed class Accounts(Store store, UserTokens userTokens, TimeProvider time)
+/// <summary>Teams, users and API keys as the operator makes them, at the command line.</summary>
+internal sealed class Accounts(Store store, UserTokens userTokens, ApiKeys apiKeys, TimeProvider time)
 {
     /// <summary>The team that exists from the first start.</summary>
     public const string DefaultTeam = "default";
@@ -12,9 +14,24 @@ internal sealed class Accounts(Store store, UserTokens userTokens, TimeProvider 
     public Task<bool> EnsureTeamAsync(string teamId, CancellationToken cancellation) =>
         store.WriteAsync(
             Store.SystemTeam,
-            tx => tx.Execute(
-                "insert into teams (team_id, name, created_at) values (@teamId, @teamId, @now) on conflict do nothing",
-                new { teamId, now = tx.NowMs }) == 1,
+            tx =>
+            {
+                if (tx.QuerySingleOrDefault<string>("select team_id from teams where team_id = @teamId", new { teamId }) is not null)
+                {
+                    return false;
+                }
+
+                var orgId = Teams.CreateOrg(tx, teamId, userId: null);
+                var created = tx.Execute(
+                    "insert into teams (team_id, name, created_at, org_id) values (@teamId, @teamId, @now, @orgId) on conflict do nothing",
+                    new { teamId, now = tx.NowMs, orgId }) == 1;
+                if (!created)
+                {
+                    tx.Execute("delete from orgs where org_id = @orgId", new { orgId }); // Another replica made the team meanwhile.
+                }
+
+                return created;
+            },
             cancellation);
 
     public Task<bool> TeamExistsAsync(string teamId, CancellationToken cancellation) =>
@@ -42,7 +59,7 @@ internal sealed class Accounts(Store store, UserTokens userTokens, TimeProvider 
                     insert into team_members (team_id, user_id, role, created_at) values (@teamId, @id, @role, @now)
                     on conflict (team_id, user_id) do update set role = excluded.role
                     """,
-                    new { teamId, id, role = RoleText(role), now = tx.NowMs });
+                    new { teamId, id, role = role.ToText(), now = tx.NowMs });
                 return id;
             },
             cancellation);
@@ -50,22 +67,8 @@ internal sealed class Accounts(Store store, UserTokens userTokens, TimeProvider 
     }
 
     /// <summary>Makes an API key; its secret is returned here only.</summary>
-    public async Task<string> IssueApiKeyAsync(string teamId, string name, TeamRole role, string createdBy, CancellationToken cancellation)
-    {
-        var secret = Secret.New(Secret.ApiKeyPrefix);
-        await store.WriteAsync(
-            teamId,
-            tx => tx.Execute(
-                """
-                insert into api_keys (api_key_id, team_id, name, secret_hash, role, created_by, created_at)
-                values (@id, @teamId, @name, @hash, @role, @createdBy, @now)
-                """,
-                new { id = NewId("key"), teamId, name, hash = Secret.Hash(secret), role = RoleText(role), createdBy, now = tx.NowMs }),
-            cancellation);
-        return secret;
-    }
+    public async Task<string> IssueApiKeyAsync(string teamId, string name, TeamRole role, string createdBy, CancellationToken cancellation) =>
+        (await apiKeys.CreateAsync(teamId, name, role, Actor.Operator with { Name = createdBy }, cancellation)).Secret;
 
     private string NewId(string kind) => EntityId.New(kind, time);
-
-    private static string RoleText(TeamRole role) => role.ToString().ToLowerInvariant();
 }

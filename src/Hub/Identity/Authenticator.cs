@@ -5,33 +5,40 @@ using Hub.Storage;
 namespace Hub.Identity;
 
 /// <summary>Turns a bearer token into a principal, with one look-up by hash.</summary>
-internal sealed class Authenticator(Store store, UserTokens userTokens, TimeProvider time)
+internal sealed class Authenticator(
+    Store store, UserTokens userTokens, Admission admission, TimeProvider time, SupabaseTokens? supabaseTokens = null)
 {
     private const string CredentialSql = """
-        select c.credential_id, c.team_id, c.host_id, c.secret_hash, c.expires_at, c.revoked_at, h.deleted_at
-        from credentials c join hosts h on h.host_id = c.host_id
+        select c.credential_id, c.team_id, c.host_id, c.secret_hash, c.expires_at, c.revoked_at, h.deleted_at, t.suspended_at
+        from credentials c join hosts h on h.host_id = c.host_id join teams t on t.team_id = c.team_id
         where c.secret_hash = @hash
         """;
 
     private const string ApiKeySql = """
-        select api_key_id, team_id, secret_hash, role from api_keys where secret_hash = @hash and revoked_at is null
+        select k.api_key_id, k.team_id, k.secret_hash, k.role, t.suspended_at
+        from api_keys k join teams t on t.team_id = k.team_id where k.secret_hash = @hash and k.revoked_at is null
         """;
 
-    private const string UserSql = "select user_id, email from users where user_id = @userId";
-    private const string TeamsSql = "select team_id, role from team_members where user_id = @userId";
+    private const string UserSql = """
+        select user_id, email, name from users where user_id = @UserId and (@SessionId is null or exists (
+            select 1 from sessions s where s.session_id = @SessionId and s.user_id = @UserId and s.revoked_at is null))
+        """;
+
+    private const string TeamsSql = """
+        select m.team_id, m.role, t.suspended_at from team_members m join teams t on t.team_id = m.team_id where m.user_id = @UserId
+        """;
 
     /// <summary>The principal behind an <c>authorization</c> header.</summary>
     /// <exception cref="HubException">CREDENTIAL_MISSING, CREDENTIAL_INVALID, CREDENTIAL_REVOKED.</exception>
     /// <exception cref="StoreUnavailableException">The credential could not be looked up: never taken for an invalid one.</exception>
     public async Task<Principal> AuthenticateAsync(string? authorization, CancellationToken cancellation)
     {
-        const string scheme = "Bearer ";
         if (string.IsNullOrEmpty(authorization))
         {
             throw new HubException(ErrorReason.CredentialMissing, "Send a credential: authorization: Bearer <token>.");
         }
 
-        var token = authorization.StartsWith(scheme, StringComparison.OrdinalIgnoreCase) ? authorization[scheme.Length..].Trim() : "";
+        var token = TokenOf(authorization);
         if (token.Length is 0 or > Secret.LengthMax)
         {
             throw Invalid();
@@ -45,6 +52,15 @@ internal sealed class Authenticator(Store store, UserTokens userTokens, TimeProv
         return token.StartsWith(Secret.ApiKeyPrefix, StringComparison.Ordinal)
             ? await ApiKeyAsync(token, cancellation)
             : await UserAsync(token, cancellation);
+    }
+
+    /// <summary>The token of an authorization header; empty if there is none.</summary>
+    public static string TokenOf(string? authorization)
+    {
+        const string scheme = "Bearer ";
+        return authorization is not null && authorization.StartsWith(scheme, StringComparison.OrdinalIgnoreCase)
+            ? authorization[scheme.Length..].Trim()
+            : "";
     }
 
     /// <summary>What the store knows of a host credential, dead ones included; null if it never was one.</summary>
@@ -64,6 +80,7 @@ internal sealed class Authenticator(Store store, UserTokens userTokens, TimeProv
 
         return row.StateAt(time.GetUtcNow().ToUnixTimeMilliseconds()) switch
         {
+            CredentialState.Valid when row.SuspendedAt is not null => throw Access.TeamSuspended(row.TeamId),
             CredentialState.Valid => new Principal.Node(row.TeamId, row.HostId, row.CredentialId),
             CredentialState.Expired => throw Invalid(),
             _ => throw new HubException(ErrorReason.CredentialRevoked, "This credential was revoked. Claim the host again with a new join token."),
@@ -76,35 +93,65 @@ internal sealed class Authenticator(Store store, UserTokens userTokens, TimeProv
             TeamScope.System,
             reader => reader.QuerySingleOrDefaultAsync<ApiKeyRow>(ApiKeySql, new { hash = Secret.Hash(token) }),
             cancellation);
-        return row is not null && Secret.Matches(token, row.SecretHash)
-            ? new Principal.ApiKey(row.TeamId, row.ApiKeyId, Enum.Parse<TeamRole>(row.Role, ignoreCase: true))
-            : throw Invalid();
+        if (row is null || !Secret.Matches(token, row.SecretHash))
+        {
+            throw Invalid();
+        }
+
+        return row.SuspendedAt is null
+            ? new Principal.ApiKey(row.TeamId, row.ApiKeyId, Roles.Parse(row.Role))
+            : throw Access.TeamSuspended(row.TeamId);
     }
 
     private async Task<Principal> UserAsync(string token, CancellationToken cancellation)
     {
-        var userId = userTokens.Check(token) ?? throw Invalid();
-        return await FindUserAsync(userId, cancellation) ?? throw Invalid();
+        if (userTokens.Check(token) is { } own)
+        {
+            return await FindUserAsync(own, cancellation) ?? throw Invalid();
+        }
+
+        return supabaseTokens is not null && await supabaseTokens.CheckAsync(token, cancellation) is { } external
+            ? await ExternalAsync(external, cancellation)
+            : throw Invalid();
     }
 
-    /// <summary>A user with the present roles, or null if there is none (any more).</summary>
-    public Task<Principal.User?> FindUserAsync(string userId, CancellationToken cancellation) =>
-        store.ReadAsync(
+    /// <summary>The user behind somebody whom the identity provider knows; who is new here is let in as far as sign-up allows.</summary>
+    /// <exception cref="HubException">SIGNUP_CLOSED, EMAIL_TAKEN.</exception>
+    public async Task<Principal.User> ExternalAsync(ExternalUser external, CancellationToken cancellation)
+    {
+        const string byExternalId = "select user_id from users where external_id = @ExternalId";
+        var userId = await store.ReadAsync(
+            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<string>(byExternalId, external), cancellation);
+        userId ??= await store.WriteAsync(
+            Store.SystemTeam,
+            tx => tx.QuerySingleOrDefault<string>(byExternalId, external)
+                ?? admission.Admit(tx, new Newcomer(external.Email, external.Email, ExternalId: external.ExternalId)).UserId,
+            cancellation);
+        return await FindUserAsync(new UserToken(userId, GoodUntil: external.GoodUntil), cancellation) ?? throw Invalid();
+    }
+
+    /// <summary>A user with the present roles, or null if there is none (any more), or the token or its session has ended.</summary>
+    public async Task<Principal.User?> FindUserAsync(UserToken token, CancellationToken cancellation) =>
+        token.GoodUntil <= time.GetUtcNow() ? null : await store.ReadAsync(
             TeamScope.System,
             async reader =>
             {
-                var user = await reader.QuerySingleOrDefaultAsync<UserRow>(UserSql, new { userId });
+                var user = await reader.QuerySingleOrDefaultAsync<UserRow>(UserSql, token);
                 if (user is null)
                 {
                     return null;
                 }
 
-                var teams = await reader.QueryAsync<TeamRow>(TeamsSql, new { userId });
+                var teams = await reader.QueryAsync<TeamRow>(TeamsSql, new { token.UserId });
                 return new Principal.User(
-                    user.UserId, user.Email, teams.ToDictionary(row => row.TeamId, row => Enum.Parse<TeamRole>(row.Role, ignoreCase: true)));
+                    user.UserId, user.Email, teams.ToDictionary(row => row.TeamId, row => Roles.Parse(row.Role)))
+                {
+                    FullName = user.Name,
+                    Token = token,
+                    Suspended = teams.Where(row => row.SuspendedAt is not null).Select(row => row.TeamId).ToHashSet(),
+                };
             },
             cancellation);
-
 
     public Task<bool> IsLiveAsync(Principal.ApiKey key, CancellationToken cancellation) =>
         store.ReadAsync(
@@ -113,6 +160,7 @@ internal sealed class Authenticator(Store store, UserTokens userTokens, TimeProv
                 "select api_key_id from api_keys where api_key_id = @ApiKeyId and team_id = @TeamId and revoked_at is null",
                 new { key.ApiKeyId, key.TeamId }) is not null,
             cancellation);
+
     private static HubException Invalid() => new(ErrorReason.CredentialInvalid, "The credential is not known or no longer good.");
 
     internal sealed record CredentialRow
@@ -124,6 +172,7 @@ internal sealed class Authenticator(Store store, UserTokens userTokens, TimeProv
         public long? ExpiresAt { get; init; }
         public long? RevokedAt { get; init; }
         public long? DeletedAt { get; init; }
+        public long? SuspendedAt { get; init; }
 
         public CredentialState StateAt(long nowMs) =>
             DeletedAt is not null ? CredentialState.HostDeleted
@@ -132,11 +181,9 @@ internal sealed class Authenticator(Store store, UserTokens userTokens, TimeProv
             : CredentialState.Valid;
     }
 
-    private sealed record ApiKeyRow(string ApiKeyId, string TeamId, string SecretHash, string Role);
+    private sealed record ApiKeyRow(string ApiKeyId, string TeamId, string SecretHash, string Role, long? SuspendedAt);
 
-    private sealed record UserRow(string UserId, string Email);
-
-    private sealed record TeamRow(string TeamId, string Role);
+    private sealed record TeamRow(string TeamId, string Role, long? SuspendedAt);
 }
 
 /// <summary>What is left of a host credential.</summary>

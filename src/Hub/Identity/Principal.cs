@@ -23,6 +23,15 @@ internal abstract record Principal
     public sealed record User(string UserId, string Email, IReadOnlyDictionary<string, TeamRole> Teams) : Principal
     {
         public override string Name => Email;
+
+        /// <summary>The name the person goes by.</summary>
+        public string FullName { get; init; } = "";
+
+        /// <summary>What the user called with.</summary>
+        public required UserToken Token { get; init; }
+
+        /// <summary>Those of <see cref="Teams"/> that are suspended.</summary>
+        public IReadOnlySet<string> Suspended { get; init; } = new HashSet<string>();
     }
 
     /// <summary>A node, by its host credential.</summary>

@@ -11,6 +11,9 @@ internal static class Secret
     public const string JoinTokenPrefix = "hjoin_";
     public const string ApiKeyPrefix = "rk_live_";
     public const string WatchTicketPrefix = "hwatch_";
+    public const string RefreshPrefix = "hrefresh_";
+    public const string InvitePrefix = "hinvite_";
+    public const string ResetPrefix = "hreset_";
 
     /// <summary>Longest token that is looked at; anything longer is not one of ours.</summary>
     public const int LengthMax = 4096;

@@ -2,8 +2,15 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using Hub.Contracts.V1;
 
 namespace Hub.Identity;
+
+/// <summary>What a checked token says.</summary>
+/// <param name="UserId">Whom it speaks for.</param>
+/// <param name="SessionId">The session it ends with; null where it ends by time alone.</param>
+/// <param name="GoodUntil">When it ends, with the leeway for clocks; null where that is not known.</param>
+internal sealed record UserToken(string UserId, string? SessionId = null, DateTimeOffset? GoodUntil = null);
 
 /// <summary>
 /// Signs and checks the Hub's own user tokens: JWTs with ES256 (RFC 7519, RFC 7518 §3.4). One key, one issuer, one audience, one type:
@@ -49,7 +56,29 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
         }
     }
 
-    public string Sign(string userId, TimeSpan lifetime)
+    /// <summary>The key that checks the tokens, for others.</summary>
+    public SigningKey PublicKey
+    {
+        get
+        {
+            var point = key.ExportParameters(includePrivateParameters: false).Q;
+            return new()
+            {
+                Kty = "EC",
+                Crv = "P-256",
+                X = Base64Url.EncodeToString(point.X),
+                Y = Base64Url.EncodeToString(point.Y),
+                Kid = _keyId,
+                Alg = Algorithm,
+                Use = "sig",
+            };
+        }
+    }
+
+    /// <param name="userId">Whom the token speaks for.</param>
+    /// <param name="lifetime">How long.</param>
+    /// <param name="sessionId">The session it ends with; null for a token that ends by time alone.</param>
+    public string Sign(string userId, TimeSpan lifetime, string? sessionId = null)
     {
         var now = time.GetUtcNow();
         var header = JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, string>
@@ -58,21 +87,27 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
             ["typ"] = Type,
             ["kid"] = _keyId,
         });
-        var claims = JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, object>
+        var content = new Dictionary<string, object>
         {
             ["iss"] = Issuer,
             ["aud"] = Audience,
             ["sub"] = userId,
             ["iat"] = now.ToUnixTimeSeconds(),
             ["exp"] = (now + lifetime).ToUnixTimeSeconds(),
-        });
+        };
+        if (sessionId is not null)
+        {
+            content["sid"] = sessionId;
+        }
+
+        var claims = JsonSerializer.SerializeToUtf8Bytes(content);
         var signed = $"{Base64Url.EncodeToString(header)}.{Base64Url.EncodeToString(claims)}";
         var signature = key.SignData(Encoding.ASCII.GetBytes(signed), HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
         return $"{signed}.{Base64Url.EncodeToString(signature)}";
     }
 
-    /// <summary>The user a token speaks for, or null if it is not one of ours or out of time.</summary>
-    public string? Check(string token)
+    /// <summary>What a token says, or null if it is not one of ours or out of time.</summary>
+    public UserToken? Check(string token)
     {
         var parts = token.Split('.');
         if (parts.Length != 3)
@@ -94,7 +129,8 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
             using var claims = JsonDocument.Parse(Base64Url.DecodeFromChars(parts[1]));
             var expires = DateTimeOffset.FromUnixTimeSeconds(claims.RootElement.GetProperty("exp").GetInt64());
             return Is(claims, "iss", Issuer) && Is(claims, "aud", Audience) && time.GetUtcNow() < expires + ClockSkew
-                ? claims.RootElement.GetProperty("sub").GetString()
+                && claims.RootElement.GetProperty("sub").GetString() is { } userId
+                ? new UserToken(userId, claims.RootElement.TryGetProperty("sid", out var session) ? session.GetString() : null, expires + ClockSkew)
                 : null;
         }
         catch (Exception e) when (e is FormatException or JsonException or KeyNotFoundException or InvalidOperationException

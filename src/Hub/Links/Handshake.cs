@@ -30,8 +30,8 @@ internal sealed class Handshake(
 
     private const string RowSql = """
         select l.journal_id, l.journal_epoch, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq, l.chat_down_seq, l.chat_down_acked,
-            h.revoked_at, h.deleted_at, h.cloned_since
-        from links l join hosts h on h.host_id = l.host_id where l.host_id = @hostId
+            h.revoked_at, h.deleted_at, h.cloned_since, t.suspended_at
+        from links l join hosts h on h.host_id = l.host_id join teams t on t.team_id = l.team_id where l.host_id = @hostId
         """;
 
     private const string AcceptSql = """
@@ -67,6 +67,11 @@ internal sealed class Handshake(
         if (row.RevokedAt is not null || row.DeletedAt is not null)
         {
             throw new HubException(ErrorReason.CredentialRevoked, "The host was revoked or deleted while it was connecting.");
+        }
+
+        if (row.SuspendedAt is not null)
+        {
+            throw Access.TeamSuspended(node.TeamId);
         }
 
         var epoch = tx.RaiseEpoch(node.HostId, above: hello.JournalEpoch)!.Value;
@@ -247,6 +252,7 @@ internal sealed class Handshake(
         public long? RevokedAt { get; init; }
         public long? DeletedAt { get; init; }
         public long? ClonedSince { get; init; }
+        public long? SuspendedAt { get; init; }
 
         public long Stored(Lane lane) => lane switch
         {

@@ -10,7 +10,7 @@ internal sealed partial class LinkEnding(
     Store store, LinkRegistry registry, Presence presence, ILogger<LinkEnding> log)
 {
     private const string WhySql = """
-        select h.revoked_at, h.deleted_at from hosts h where h.host_id = @hostId
+        select h.revoked_at, h.deleted_at, t.suspended_at from hosts h join teams t on t.team_id = h.team_id where h.host_id = @hostId
         """;
 
     /// <summary>The store says that the link's epoch is old: tells the node why.</summary>
@@ -22,8 +22,14 @@ internal sealed partial class LinkEnding(
                 TeamScope.Of(link.Identity.TeamId),
                 reader => reader.QuerySingleOrDefaultAsync<WhyRow>(WhySql, new { hostId = link.Identity.HostId }));
             link.End(
-                why?.DeletedAt is not null ? GoodbyeReason.Deleted : why?.RevokedAt is not null ? GoodbyeReason.Revoked : GoodbyeReason.TakenOver,
-                "The host was revoked or deleted, or a newer link was opened.");
+                why switch
+                {
+                    { DeletedAt: not null } => GoodbyeReason.Deleted,
+                    { RevokedAt: not null } => GoodbyeReason.Revoked,
+                    { SuspendedAt: not null } => GoodbyeReason.TeamSuspended,
+                    _ => GoodbyeReason.TakenOver,
+                },
+                "The host was revoked or deleted, its team was suspended, or a newer link was opened.");
         }
         catch (StoreUnavailableException)
         {
@@ -73,5 +79,6 @@ internal sealed partial class LinkEnding(
     {
         public long? RevokedAt { get; init; }
         public long? DeletedAt { get; init; }
+        public long? SuspendedAt { get; init; }
     }
 }

@@ -67,6 +67,11 @@ internal sealed partial class LinkGrpcService(
             return await authenticator.AuthenticateAsync(authorization, context.CancellationToken) as Principal.Node
                 ?? throw new HubException(ErrorReason.CredentialInvalid, "A link is opened with a host credential (hcred_…).");
         }
+        catch (HubException refusal) when (refusal.Reason == ErrorReason.TeamSuspended)
+        {
+            await responses.WriteAsync(GoodbyeOf(GoodbyeReason.TeamSuspended, refusal.Message, retryAfter: null));
+            throw;
+        }
         catch (HubException refusal) when (refusal.Reason == ErrorReason.CredentialRevoked)
         {
             var token = authorization!["Bearer ".Length..].Trim();

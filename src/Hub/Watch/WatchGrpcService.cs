@@ -144,13 +144,13 @@ internal sealed class WatchGrpcService(
         }
     }
 
-    /// <summary>A person who left the team must not go on watching it.</summary>
+    /// <summary>A person who left the team, or whose token or session ended, must not go on watching it.</summary>
     private async Task RecheckAsync(TeamAccess team, CancellationToken cancellation)
     {
         if (team.Caller is Principal.User user)
         {
-            var present = await authenticator.FindUserAsync(user.UserId, cancellation)
-                ?? throw new HubException(ErrorReason.CredentialInvalid, "The user is gone.");
+            var present = await authenticator.FindUserAsync(user.Token, cancellation)
+                ?? throw new HubException(ErrorReason.CredentialInvalid, "The access token has ended: go on from the cursor with a new one.");
             Access.Team(present, team.TeamId, TeamRole.Viewer);
         }
         else if (team.Caller is Principal.ApiKey key && !await authenticator.IsLiveAsync(key, cancellation))

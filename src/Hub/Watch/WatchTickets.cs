@@ -15,7 +15,7 @@ internal sealed class WatchTickets(Store store, Authenticator authenticator)
     {
         var holder = access.Caller switch
         {
-            Principal.User user => new Holder(user.UserId, null, TeamRole.Viewer),
+            Principal.User user => new Holder(user.Token, null, TeamRole.Viewer),
             Principal.ApiKey key => new Holder(null, key.ApiKeyId, key.Role),
             _ => throw new HubException(ErrorReason.PrincipalNotAllowed, "Tickets are for people and scripts."),
         };
@@ -51,18 +51,21 @@ internal sealed class WatchTickets(Store store, Authenticator authenticator)
             throw new HubException(ErrorReason.TicketInvalid, "The ticket is not known, was used, or is older than 60 s; make a new one.");
         }
 
-        Principal? caller = holder.UserId is not null
-            ? await authenticator.FindUserAsync(holder.UserId, cancellation)
+        Principal? caller = holder.Token is not null
+            ? await authenticator.FindUserAsync(holder.Token, cancellation)
             : await LiveKeyAsync(new Principal.ApiKey(row.TeamId, holder.ApiKeyId!, holder.Role), cancellation);
         return caller is null
-            ? throw new HubException(ErrorReason.TicketInvalid, "The ticket's user or API key is gone.")
+            ? throw new HubException(ErrorReason.TicketInvalid, "The ticket's user, access token or API key is gone.")
             : Access.Team(caller, row.TeamId, TeamRole.Viewer);
     }
 
     private async Task<Principal?> LiveKeyAsync(Principal.ApiKey key, CancellationToken cancellation) =>
         await authenticator.IsLiveAsync(key, cancellation) ? key : null;
 
-    private sealed record Holder(string? UserId, string? ApiKeyId, TeamRole Role);
+    /// <param name="Token">The user's, with which the watch ends.</param>
+    /// <param name="ApiKeyId">The key's id.</param>
+    /// <param name="Role">The key's role.</param>
+    private sealed record Holder(UserToken? Token, string? ApiKeyId, TeamRole Role);
 
     private sealed record TicketRow(string TeamId, string Principal);
 }

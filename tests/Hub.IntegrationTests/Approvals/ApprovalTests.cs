@@ -1,3 +1,4 @@
+using Hub.Identity;
 using Hub.Storage;
 using Hub.TestKit;
 
@@ -225,10 +226,10 @@ public abstract class ApprovalTests(StoreFixture fixture)
 
         public async Task<string> StrangerAsync()
         {
-            var accounts = Hub.Service<Identity.Accounts>();
+            var accounts = Hub.Service<Accounts>();
             await accounts.EnsureTeamAsync("elsewhere", CancellationToken.None);
             return await accounts.IssueUserTokenAsync(
-                "stranger@example.com", "elsewhere", Identity.TeamRole.Owner, TimeSpan.FromHours(1), CancellationToken.None);
+                "stranger@example.com", "elsewhere", TeamRole.Owner, TimeSpan.FromHours(1), CancellationToken.None);
         }
 
         public async ValueTask DisposeAsync()

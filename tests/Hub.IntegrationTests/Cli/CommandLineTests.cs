@@ -1,3 +1,4 @@
+using Hub.GrpcRuntime.Tests;
 using Hub.Hosting;
 using Hub.TestKit.Faults;
 
@@ -84,6 +85,39 @@ public sealed class CommandLineTests : IDisposable
         Assert.NotNull(await second.ReadUntilAsync("Hub serves"));
         await second.KillAsync();
         Assert.Null(await second.ReadUntilAsync("This is the first start."));
+    }
+
+    [Fact]
+    public async Task Serve_WithoutAMailServer_PrintsTheLinkToSetAPassword()
+    {
+        await using var hub = Serve();
+        var url = (await hub.ReadUntilAsync("Hub serves"))!.Split(' ')[4];
+        using var rest = new HttpClient { BaseAddress = new Uri(url) };
+        (await rest.WriteAsync("/api/auth/signup", new { email = "you@example.com", password = "correct horse battery" })).Expect(201);
+
+        (await rest.WriteAsync("/api/auth/password/forgot", new { email = "you@example.com" })).Expect(200);
+
+        Assert.NotNull(await hub.ReadUntilAsync("Mail for you@example.com: Set a new password"));
+        var token = (await hub.ReadUntilAsync($"{url}reset-password?token="))!.Split('=')[1];
+        (await rest.WriteAsync("/api/auth/password/reset", new { token, password = "another password" })).Expect(200);
+    }
+
+    [Fact]
+    public async Task Readme_FromNothingToAFinishedCommand_HoldsLineByLine()
+    {
+        await using var hub = Serve();
+        var url = (await hub.ReadUntilAsync("Hub serves"))!.Split(' ')[4];
+        var readme = await File.ReadAllTextAsync(Path.Combine(NodeTools.RepositoryRoot, "README.md"));
+        var section = readme[readme.IndexOf("## From nothing to a finished command", StringComparison.Ordinal)..];
+        var script = section.Split("```")[1]["sh".Length..].Replace("http://127.0.0.1:5080/", url, StringComparison.Ordinal);
+
+        await using var shell = ChildProgram.StartCommand(["bash", "-euo", "pipefail", "-c", script]);
+        var state = await shell.ReadUntilAsync("SUCCEEDED");
+        var onboarding = await shell.ReadUntilAsync("{");
+
+        Assert.True(await shell.WaitForExitAsync() == 0, shell.Errors);
+        Assert.NotNull(state);
+        Assert.StartsWith("{\"done\":true,", onboarding, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using Hub.Audit;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosts;
@@ -68,7 +69,7 @@ public sealed class IdempotencyIndexTests(PostgresStoreFixture fixture) : IClass
     private static async Task<HostAccess> EnrollAsync(Store store)
     {
         await store.WriteAsync(Store.SystemTeam, tx => tx.Execute("insert into teams (team_id, name, created_at) values (@Team, 'team', 0)", new { Team }));
-        var host = await new Enrolment(store, TimeProvider.System).EnrollAsync(Team, new NodeDescription("node", "", []), "", CancellationToken.None);
+        var host = await new Enrolment(store, TimeProvider.System).EnrollAsync(Team, new NodeDescription("node", "", []), "", Actor.Operator, CancellationToken.None);
         return new HostAccess(Team, host.HostId, new Principal.ApiKey(Team, "key-1", TeamRole.Member));
     }
 

@@ -17,12 +17,14 @@ internal sealed partial record RuledMethod(MethodDescriptor Method, HttpMethod H
         FeedbackService.Descriptor, RelayService.Descriptor,
         HostConfigService.Descriptor, CapabilityService.Descriptor, TelemetryService.Descriptor, ApprovalService.Descriptor,
         WriteBackService.Descriptor,
+        IdentityService.Descriptor, OrgService.Descriptor, AuditService.Descriptor,
     ];
 
     /// <summary>What asks for no credential, or for one in its body.</summary>
     private static readonly HashSet<string> WithoutBearer =
     [
         "GetHealth", "ClaimHost", "CompleteConnect", "GetBootstrap", "ValidateJoinToken", "ValidateApiKey", "IngestTelemetry",
+        "SignUp", "SignIn", "RefreshSession", "RequestPasswordReset", "ResetPassword", "ListSigningKeys",
     ];
 
     public bool HasBody => Body.Length > 0;

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Text;
 
@@ -33,6 +34,9 @@ internal sealed class FleetNetwork(Func<Uri> hub, Random random) : DelegatingHan
     /// <summary>Set between rounds, read by the node's requests.</summary>
     public FleetFault Fault { get; set; }
 
+    /// <summary>Answers of the Hub that never came: what a poll hands out has no acknowledgement but that its answer left.</summary>
+    public ConcurrentQueue<string> LostAnswers { get; } = new();
+
     /// <summary>Requests a fault hit.</summary>
     public int Hit { get; private set; }
 
@@ -59,7 +63,7 @@ internal sealed class FleetNetwork(Func<Uri> hub, Random random) : DelegatingHan
 
         using (answer)
         {
-            await answer.Content.ReadAsByteArrayAsync(cancellationToken); // The Hub believes that it was answered.
+            LostAnswers.Enqueue(await answer.Content.ReadAsStringAsync(cancellationToken)); // The Hub believes that it was answered.
         }
 
         return fault == FleetFault.ErrorAfter

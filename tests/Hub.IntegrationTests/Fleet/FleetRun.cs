@@ -134,11 +134,12 @@ internal sealed class FleetRun : IAsyncDisposable
     /// <summary>What is no list of the node's own: messages to it, commands, usage, canvas.</summary>
     private async Task CompareStateAsync(FleetNode node)
     {
-        var unheard = _said[node].Except(node.Inbox).Count();
+        var lost = _said[node].Except(node.Inbox).Where(id => node.Network.LostAnswers.Any(answer => answer.Contains(id, StringComparison.Ordinal))).ToArray();
+        var unheard = _said[node].Except(node.Inbox).Except(lost).Count();
         var undone = _asked[node].Except(node.Done).Count();
         var open = (await ListAsync(node, "commands", "commands")).Count(command => (string?)command["state"] is "QUEUED" or "OFFERED");
         var spent = (await ListAsync(node, "usage/ledger", "lines")).Sum(line => line["costUsd"]!.GetValue<double>());
-        if (unheard + undone + open > 0 || spent != node.CostUsd || node.Inbox.Count != _said[node].Count)
+        if (unheard + undone + open > 0 || spent != node.CostUsd || node.Inbox.Count + lost.Length != _said[node].Count)
         {
             Faults.Enqueue(
                 $"{node.HostId}: {unheard} messages not heard, {undone} commands not done, {open} open, {spent} spent instead of {node.CostUsd}, "

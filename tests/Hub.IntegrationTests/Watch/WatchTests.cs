@@ -293,6 +293,25 @@ public abstract class WatchTests(StoreFixture fixture)
         Assert.DoesNotContain("unseen", watch.Seen);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Watch_AfterItsTokenEnded_EndsWithinAMinute(bool byTicket)
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        var ticket = byTicket ? (await scene.Owner.WriteAsync("/api/watch/tickets", "{}")).Expect(201).String("ticket") : "";
+        await using var watch = scene.Watch(request => request.Ticket = ticket);
+        await watch.ReadUntilAsync(WatchKind.SnapshotEnd);
+        await scene.SyncTaskAsync("seen", "todo");
+        await watch.ReadAsync(); // The watch waits on the clock from here on.
+
+        scene.Time.SetClock(scene.Time.GetUtcNow().AddHours(2));
+        scene.Time.Advance(TimeSpan.FromSeconds(60));
+
+        var refusal = await Assert.ThrowsAsync<RpcException>(() => watch.ReadUntilAsync(WatchKind.SnapshotEnd));
+        Assert.Equal(StatusCode.Unauthenticated, refusal.StatusCode);
+    }
+
     private static ConnectRequest EphemeralOf(string kind, string key, string value) =>
         new() { Ephemeral = new Ephemeral { Kind = kind, Key = key, Value = Value.ForString(value) } };
 

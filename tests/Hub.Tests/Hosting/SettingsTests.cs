@@ -37,6 +37,11 @@ public sealed class SettingsTests
             (HubSettings.PublicUrlKey, "hub.example.com"),
             (HubSettings.HostRecordsPerSecondKey, "-1"),
             (HubSettings.TeamCommandsPerMinuteKey, "many"),
+            (HubSettings.CorsOriginsKey, "https://hub.example.com, https://hub.example.com/app"),
+            (HubSettings.SignUpKey, "everybody"),
+            (HubSettings.PlanKey, "gold"),
+            (HubSettings.SmtpUrlKey, "https://mail.example.com"),
+            (HubSettings.AuthBackendKey, "ldap"),
             (HubSettings.SecretsKeyKey, "c2hvcnQ="),
         ];
 

@@ -31,7 +31,7 @@ internal sealed class Life : IAsyncDisposable
     private const int Keys = 12;
     private const int NodesMax = 3;
 
-    private static readonly Principal Person = new Principal.User("user", "person@example.com", new Dictionary<string, TeamRole>());
+    private static readonly Principal Person = new Principal.User("user", "person@example.com", new Dictionary<string, TeamRole>()) { Token = new UserToken("user") };
 
     private readonly Random _random;
     private readonly Diary _diary = new();

@@ -1,3 +1,4 @@
+using Hub.Audit;
 using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosts;
@@ -62,7 +63,7 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         await using var store = await Store.OpenAsync(new StoreOptions { SqlitePath = path, RelaxedDurability = true }, time, logs, CancellationToken.None);
         await store.WriteAsync(Team, tx => tx.Execute("insert into teams (team_id, name, created_at) values (@Team, 'team', 0)", new { Team }));
         await store.WriteAsync(Store.SystemTeam, tx => tx.Execute(PoisonSql));
-        var host = await new Enrolment(store, time).EnrollAsync(Team, new NodeDescription("node", "", []), "", CancellationToken.None);
+        var host = await new Enrolment(store, time).EnrollAsync(Team, new NodeDescription("node", "", []), "", Actor.Operator, CancellationToken.None);
         return host.HostId;
     }
 
