@@ -52,7 +52,13 @@ internal sealed partial class SourceReader(SharedSession session, Func<Collectio
     {
         lock (_gate)
         {
-            return _again.Remove(collection) || !_readings.Remove(collection);
+            if (_again.Remove(collection))
+            {
+                return true;
+            }
+
+            _readings.Remove(collection);
+            return false;
         }
     }
 
