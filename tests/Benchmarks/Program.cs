@@ -1,5 +1,6 @@
 using System.Globalization;
 using Hub.Benchmarks;
+using Hub.Benchmarks.Bench;
 using Hub.Benchmarks.Faults;
 using Hub.Benchmarks.Runtime;
 using Hub.Benchmarks.Swarm;
@@ -8,7 +9,7 @@ using Hub.Benchmarks.Swarm;
 return args switch
 {
     ["json"] => JsonBenchmark.Run(),
-    ["runtime", .. var options] => await RuntimeBenchmark.RunAsync(RuntimeOptions(new Words(options))),
+    ["bench", .. var options] => await BenchCommand.RunAsync(BenchOptions(new Words(options))),
     ["resync", .. var options] => await ResyncCommand.RunAsync(ResyncOptions(new Words(options))),
     ["kill", .. var options] => await KillCommand.RunAsync(KillOptions(new Words(options))),
     ["storm", .. var options] => await StormCommand.RunAsync(SwarmOptions(new Words(options), links: 2_000)),
@@ -24,7 +25,7 @@ return args switch
     _ => Usage(),
 };
 
-static RuntimeBenchmarkOptions RuntimeOptions(Words words) => new(
+static BenchOptions BenchOptions(Words words) => new(
     words.Number("--repeats", 5), words.Number("--seconds", 4.0), words.Text("--only")?.Split(',') ?? [], words.Text("--json"));
 
 static KillOptions KillOptions(Words words) => new(
@@ -45,7 +46,7 @@ static int Usage()
 {
     Console.Error.WriteLine("""
         dotnet run -c Release --project tests/Benchmarks -- json
-        dotnet run -c Release --project tests/Benchmarks -- runtime [--repeats 5] [--seconds 4] [--only ping-pong,one-way,unary] [--json FILE]
+        dotnet run -c Release --project tests/Benchmarks -- bench [--repeats 5] [--seconds 4] [--only NAME,…] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- kill [--kills 20] [--nodes 50] [--pace-ms 250] [--store sqlite|postgres] [--seed N]
         dotnet run -c Release --project tests/Benchmarks -- resync [--records 50000] [--changed 1000] [--store sqlite|postgres]
         dotnet run -c Release --project tests/Benchmarks -- storm [--links 2000] [--store sqlite|postgres] [--json FILE]

@@ -7,8 +7,8 @@ using Npgsql;
 namespace Hub.TestKit;
 
 /// <summary>
-/// A private PostgreSQL on 127.0.0.1 from the installed binaries, thrown away at the end. Commits are not forced to disk (fsync=off), but
-/// they are otherwise complete (synchronous_commit=on), so a killed server process loses nothing that was acknowledged.
+/// A private PostgreSQL on 127.0.0.1 from the installed binaries, thrown away at the end. Commits are not forced to disk (fsync=off) unless
+/// that is asked for, but they are otherwise complete (synchronous_commit=on), so a killed server process loses nothing that was acknowledged.
 /// </summary>
 public sealed class PostgresServer : IAsyncDisposable
 {
@@ -26,12 +26,15 @@ public sealed class PostgresServer : IAsyncDisposable
     // Whom the server runs as, which may not be root; null = as we are.
     private readonly string? _user;
 
+    private readonly string _durability;
+
     private int _port;
 
     private int _databases;
 
-    private PostgresServer(string binaries, string directory, string? user)
+    private PostgresServer(string binaries, string directory, string? user, bool forced)
     {
+        _durability = forced ? "-c fsync=on" : "-c fsync=off -c full_page_writes=off";
         _binaries = binaries;
         _directory = directory;
         _user = user;
@@ -42,7 +45,8 @@ public sealed class PostgresServer : IAsyncDisposable
 
     public string ConnectionString(string database) => $"Host=127.0.0.1;Port={_port};Username=hub;Database={database};Include Error Detail=true";
 
-    public static async Task<PostgresServer> StartNewAsync()
+    /// <param name="forced">Commits are forced to disk.</param>
+    public static async Task<PostgresServer> StartNewAsync(bool forced = false)
     {
         var binaries = Directory.Exists("/usr/lib/postgresql")
             ? Directory.GetDirectories("/usr/lib/postgresql")
@@ -61,7 +65,7 @@ public sealed class PostgresServer : IAsyncDisposable
             user = await SystemTool.TryRunAsync("id", ["-u", "postgres"]) ? "postgres" : "nobody";
             await SystemTool.RunAsync("chown", [user, directory]);
         }
-        var server = new PostgresServer(binaries, directory, user);
+        var server = new PostgresServer(binaries, directory, user, forced);
         await server.RunToolAsync(
             "initdb", "-D", server.Data, "-U", "hub", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions");
         for (var attempt = 1; ; attempt++)
@@ -92,7 +96,7 @@ public sealed class PostgresServer : IAsyncDisposable
     /// <summary>Starts again on the same port, after <see cref="KillAsync"/> or <see cref="StopAsync"/>.</summary>
     public Task StartAsync() => RunToolAsync(
         "pg_ctl", "-D", Data, "-l", Path.Combine(_directory, "server.log"), "-w", "-t", "30", "start", "-o",
-        $"-c listen_addresses=127.0.0.1 -c port={_port} -k {_directory} -c fsync=off -c full_page_writes=off -c synchronous_commit=on -c max_connections=200");
+        $"-c listen_addresses=127.0.0.1 -c port={_port} -k {_directory} {_durability} -c synchronous_commit=on -c max_connections=200");
 
     /// <summary>Ends all sessions and shuts down in order.</summary>
     public Task StopAsync() => RunToolAsync("pg_ctl", "-D", Data, "-w", "-t", "30", "stop", "-m", "fast");

@@ -36,7 +36,7 @@ internal sealed class RecordStore(StoreGuards guards)
         where host_id = @hostId and collection = @collection and record_id = @recordId
         """;
 
-    private const string UpsertSql = """
+    internal const string UpsertSql = """
         insert into records (team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level,
             parent_id, body, body_hash, changed_at, deleted_at)
         values (@teamId, @hostId, @collection, @recordId, @version, @journalId, @seq, @origin, @snapshotId, @Status, @Agent, @Level,

@@ -22,7 +22,10 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
     private const int OutboxMax = 512;
 
     /// <summary>Tasks of a node; its deltas go round them.</summary>
-    private const int Tasks = 50;
+    public const int Tasks = 50;
+
+    public const string TaskTitle = "Load";
+    public const string TaskStatus = "doing";
 
     private static readonly TimeSpan BackOffMin = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan BackOffMax = TimeSpan.FromSeconds(64);
@@ -85,7 +88,7 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
                 Op = DeltaOp.Upsert,
                 Collection = Collection.Tasks,
                 Version = _made,
-                Task = new HostTask { Id = id, Title = "Load", Status = "doing", Description = _text },
+                Task = new HostTask { Id = id, Title = TaskTitle, Status = TaskStatus, Description = _text },
             },
         };
     });
@@ -101,6 +104,15 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
         lock (_gate)
         {
             _cut?.Cancel();
+        }
+    }
+
+    /// <summary>Guarded by the lock.</summary>
+    private void Refill()
+    {
+        while (_lanes[Lane.Data].Waiting < plan.BatchesOnTheWay)
+        {
+            PublishTasks(time.GetTimestamp());
         }
     }
 
@@ -264,6 +276,8 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
             {
                 Post(new ConnectRequest { Batch = _lanes[Lane.Commands].Next([Accepted(command)], time.GetTimestamp()) });
             }
+
+            Refill();
         }
 
         if (_drained is { DialledAt: > 0 } drained)
@@ -303,6 +317,7 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
                         Judge(verdict);
                     }
 
+                    Refill();
                     break;
                 case ConnectResponse.FrameOneofCase.Nack:
                     Confirm(_lanes[frame.Nack.Lane].Stored(frame.Nack.ExpectedSeq - 1), measured: true);

@@ -27,6 +27,9 @@ internal sealed record SwarmPlan
 
     public double DeltasPerSecond { get; init; }
 
+    /// <summary>Batches of tasks that each node keeps on the way whatever the rate, as a node does that has much to send; 0 for none.</summary>
+    public int BatchesOnTheWay { get; init; }
+
     public double ChatsPerSecond { get; init; }
 
     public double CommandsPerSecond { get; init; }

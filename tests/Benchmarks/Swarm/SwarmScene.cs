@@ -23,7 +23,8 @@ internal sealed class SwarmScene : IAsyncDisposable
 
     /// <param name="store">sqlite or postgres.</param>
     /// <param name="hubs">Several share a PostgreSQL.</param>
-    public static async Task<SwarmScene> StartAsync(string store, int hubs = 1)
+    /// <param name="forced">PostgreSQL forces its commits to disk.</param>
+    public static async Task<SwarmScene> StartAsync(string store, int hubs = 1, bool forced = false)
     {
         var scene = new SwarmScene();
         try
@@ -31,7 +32,7 @@ internal sealed class SwarmScene : IAsyncDisposable
             string? database = null;
             if (store == "postgres")
             {
-                scene._postgres = await PostgresServer.StartNewAsync();
+                scene._postgres = await PostgresServer.StartNewAsync(forced);
                 database = await scene._postgres.CreateDatabaseAsync();
             }
 
