@@ -21,6 +21,9 @@ internal sealed class PostgresEngine : StoreEngine
     private const int ConnectSeconds = 5;
     private const int CommandSeconds = 15;
 
+    // Statements a session keeps planned, which takes longer than to run them. The Hub has fewer.
+    private const int StatementsMax = 200;
+
     private readonly PostgresDialect _dialect;
 
     private readonly StoreOptions _options;
@@ -222,8 +225,15 @@ internal sealed class PostgresEngine : StoreEngine
         await _readers.DisposeAsync();
     }
 
-    private static NpgsqlConnectionStringBuilder Bounded(NpgsqlConnectionStringBuilder address)
+    private NpgsqlConnectionStringBuilder Bounded(NpgsqlConnectionStringBuilder address)
     {
+        // A pooler that cannot LISTEN gives each transaction another session, which knows no prepared statement.
+        if (!address.ShouldSerialize("Max Auto Prepare") && _options.ListenConnectionString is null)
+        {
+            address.MaxAutoPrepare = StatementsMax;
+        }
+
+
         address.Timeout = address.ShouldSerialize("Timeout") ? address.Timeout : ConnectSeconds;
         address.CommandTimeout = address.ShouldSerialize("Command Timeout") ? address.CommandTimeout : CommandSeconds;
         return address;

@@ -23,7 +23,7 @@ internal sealed class SqliteEngine : StoreEngine
     private bool _hasLog;
 
     // Read connections at rest; at most ReadersMax, since one exists only for a slot.
-    private readonly ConcurrentBag<SqliteConnection> _idleReaders = [];
+    private readonly ConcurrentBag<SqliteStatements> _idleReaders = [];
 
     public SqliteEngine(StoreOptions options)
     {
@@ -220,9 +220,9 @@ internal sealed class SqliteEngine : StoreEngine
         }
     }
 
-    private SqliteConnection Open(SqliteOpenMode mode)
+    private SqliteStatements Open(SqliteOpenMode mode)
     {
-        var connection = new SqliteConnection(new SqliteConnectionStringBuilder
+        var connection = new SqliteStatements(new SqliteConnectionStringBuilder
         {
             DataSource = _options.SqlitePath,
             Mode = mode,

@@ -8,7 +8,7 @@ internal static class DeltaFigures
     private const int Links = 500;
 
     // A node with much to send fills its batches. 32 entries of 100 bytes of text are about a twelfth of what a frame may have.
-    private const int EntriesPerBatch = 32;
+    public const int EntriesPerBatch = 32;
     private const int BatchesOnTheWay = 4;
 
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(4);

@@ -137,12 +137,15 @@ internal sealed class FloorStore : IAsyncDisposable
         }
     }
 
+    /// <summary>In the order in which the nodes send them: a batch of each in turns.</summary>
     private Row Next()
     {
         var number = _next++;
-        var taskId = $"task-{number / _hosts % SwarmNode.Tasks}";
+        var host = number / DeltaFigures.EntriesPerBatch % _hosts;
+        var round = number / DeltaFigures.EntriesPerBatch / _hosts;
+        var taskId = $"task-{((round * DeltaFigures.EntriesPerBatch) + (number % DeltaFigures.EntriesPerBatch)) % SwarmNode.Tasks}";
         var body = new HostTask { Id = taskId, Title = SwarmNode.TaskTitle, Status = SwarmNode.TaskStatus, Description = _text }.ToByteArray();
-        return new Row(HostId((int)(number % _hosts)), taskId, number + 1, body, RecordStore.HashOf(body));
+        return new Row(HostId((int)host), taskId, number + 1, body, RecordStore.HashOf(body));
     }
 
     private static string HostId(int host) => $"host-{Guid.Empty:N}-{host}";
