@@ -11,25 +11,75 @@ namespace Hub.Links;
 /// <summary>What became of a batch: exactly one of the two is set.</summary>
 internal sealed record BatchAnswer(Ack? Ack, Nack? Nack);
 
+/// <summary>A batch of a link.</summary>
+/// <param name="IsLast">False for the first half of a split part of a re-sync: its number is not done with yet.</param>
+internal sealed record LaneBatch(LinkIdentity Link, Batch Batch, bool IsLast = true);
+
 /// <summary>
 /// Applies numbered entries and moves the lane's position in the same transaction (stream-protocol.md §2): a repeat has no effect, a gap is
 /// refused, an entry that can never be stored is set aside so that it does not block the lane.
 /// </summary>
-internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
+internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISharedWork<LaneBatch, BatchAnswer>
 {
     /// <summary>Rejected records kept per host; the oldest go first.</summary>
     private const int RejectedMax = 1_000;
 
     private const int DetailMax = 500;
 
-    private const string PositionsSql = """
-        select commands_seq, chat_seq, data_seq, bulk_seq from links where host_id = @hostId
-        """;
+    private static readonly RowsStatement<string> Positions = new(
+        "select l.host_id, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq from {rows} join links l on l.host_id = r.host_id",
+        Column<string>.Of("host_id", hostId => hostId));
 
-    /// <param name="moves">Whether the lane's position moves; it does with the last part of what shares a number.</param>
-    public BatchAnswer Apply(StoreTransaction tx, LinkIdentity link, Batch batch, bool moves = true)
+    private static readonly Dictionary<Lane, RowsStatement<Position>> Moves =
+        new[] { Lane.Commands, Lane.Chat, Lane.Data, Lane.Bulk }.ToDictionary(lane => lane, lane => new RowsStatement<Position>(
+            $"update links set {Column(lane)} = r.seq, journal_epoch = r.epoch from {{rows}} where links.host_id = r.host_id and links.{Column(lane)} < r.seq",
+            Column<Position>.Of("host_id", position => position.Link.HostId),
+            Column<Position>.Of("epoch", position => position.Link.Epoch),
+            Column<Position>.Of("seq", position => position.Seq)));
+
+    int ISharedWork<LaneBatch, BatchAnswer>.Weight(LaneBatch input) => input.Batch.Entries.Sum(entry => entry.SnapshotPart?.Records.Count ?? 1);
+
+    /// <summary>Applies batches of any hosts, in their order.</summary>
+    public IReadOnlyList<BatchAnswer> Run(StoreTransaction tx, IReadOnlyList<LaneBatch> inputs)
     {
-        var stored = Position(tx, link.HostId, batch.Lane);
+        var positions = PositionsOf(tx, inputs.Select(input => input.Link.HostId));
+        var moves = new Dictionary<(string HostId, Lane), Position>();
+        var deltas = new List<(Ack Ack, Delta Delta, RecordChange Change)>();
+        var answers = new BatchAnswer[inputs.Count];
+        for (var i = 0; i < inputs.Count; i++)
+        {
+            var (link, batch, isLast) = inputs[i];
+            var key = (link.HostId, batch.Lane);
+            var stored = moves.TryGetValue(key, out var moved) ? moved.Seq : positions[link.HostId].Of(batch.Lane);
+            answers[i] = Apply(tx, link, batch, stored, isLast, deltas);
+            if (isLast && answers[i].Ack is { } ack && ack.Seq > stored)
+            {
+                moves[key] = new Position(link, ack.Seq);
+            }
+        }
+
+        foreach (var ((ack, delta, _), (_, conflictId)) in deltas.Zip(records.Apply(tx, deltas.ConvertAll(delta => delta.Change))))
+        {
+            if (conflictId is not null)
+            {
+                ack.Conflicts.Add(new ConflictNotice { Collection = delta.Collection, RecordId = delta.RecordId, ConflictId = conflictId });
+            }
+        }
+
+        foreach (var lane in moves.GroupBy(move => move.Key.Item2, move => move.Value))
+        {
+            tx.Execute(Moves[lane.Key], [.. lane]);
+        }
+
+        return answers;
+    }
+
+    /// <param name="stored">Position of the lane.</param>
+    /// <param name="isLast">Whether the lane's position moves; it does with the last part of what shares a number.</param>
+    /// <param name="deltas">Takes the deltas, which are applied with those of other batches; a batch of deltas holds nothing else.</param>
+    private BatchAnswer Apply(
+        StoreTransaction tx, LinkIdentity link, Batch batch, long stored, bool isLast, List<(Ack, Delta, RecordChange)> deltas)
+    {
         if (guards.RepeatCheck && batch.LastSeq <= stored)
         {
             return new BatchAnswer(new Ack { Lane = batch.Lane, Seq = stored }, null);
@@ -40,7 +90,7 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
             return new BatchAnswer(null, new Nack { Lane = batch.Lane, ExpectedSeq = stored + 1 });
         }
 
-        var ack = new Ack { Lane = batch.Lane, Seq = moves ? batch.LastSeq : stored };
+        var ack = new Ack { Lane = batch.Lane, Seq = isLast ? batch.LastSeq : stored };
         foreach (var entry in batch.Entries)
         {
             if (guards.RepeatCheck && entry.Seq <= stored)
@@ -53,32 +103,32 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
             {
                 ack.Rejected.Add(Reject(tx, link, batch.Lane, clean.Seq, RecordIdOf(clean), fault));
             }
+            else if (clean.Delta is { } delta)
+            {
+                deltas.Add((ack, delta, ChangeOf(link, delta, clean.Seq, snapshotId: "")));
+            }
             else
             {
                 Apply(tx, link, clean, ack);
             }
         }
 
-        if (moves)
-        {
-            Move(tx, link, batch.Lane, batch.LastSeq);
-        }
-
         return new BatchAnswer(ack, null);
     }
 
     /// <summary>Sets the only entry of a batch aside: the store refused it for a reason that will not go away.</summary>
-    public BatchAnswer SetAside(StoreTransaction tx, LinkIdentity link, Batch batch, string constraint, bool moves = true)
+    public BatchAnswer SetAside(StoreTransaction tx, LaneBatch input, string constraint)
     {
-        var stored = Position(tx, link.HostId, batch.Lane);
+        var (link, batch, isLast) = input;
+        var stored = PositionsOf(tx, [link.HostId])[link.HostId].Of(batch.Lane);
         if (batch.LastSeq <= stored || batch.FirstSeq > stored + 1)
         {
-            return Apply(tx, link, batch, moves);
+            return Run(tx, [input])[0];
         }
 
         var fault = new HubException(ErrorReason.RecordInvalid, $"The store does not take this record: {constraint}.");
         var entry = CleanText.Of(batch.Entries[0]);
-        var ack = new Ack { Lane = batch.Lane, Seq = moves ? batch.LastSeq : stored };
+        var ack = new Ack { Lane = batch.Lane, Seq = isLast ? batch.LastSeq : stored };
         if (entry.SnapshotPart is { } part)
         {
             ack.Rejected.Add(RejectPart(tx, link, entry, part.Records[0], part.SnapshotId, fault));
@@ -88,9 +138,9 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
             ack.Rejected.Add(Reject(tx, link, batch.Lane, entry.Seq, RecordIdOf(entry), fault));
         }
 
-        if (moves)
+        if (isLast)
         {
-            Move(tx, link, batch.Lane, batch.LastSeq);
+            tx.Execute(Moves[batch.Lane], [new Position(link, batch.LastSeq)]);
         }
 
         return new BatchAnswer(ack, null);
@@ -114,22 +164,8 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
             }),
     ];
 
-    private static long Position(StoreTransaction tx, string hostId, Lane lane)
-    {
-        var row = tx.QuerySingle<PositionsRow>(PositionsSql, new { hostId });
-        return lane switch
-        {
-            Lane.Commands => row.CommandsSeq,
-            Lane.Chat => row.ChatSeq,
-            Lane.Data => row.DataSeq,
-            _ => row.BulkSeq,
-        };
-    }
-
-    private static void Move(StoreTransaction tx, LinkIdentity link, Lane lane, long seq) =>
-        tx.Execute(
-            $"update links set {Column(lane)} = @seq, journal_epoch = @Epoch where host_id = @HostId and {Column(lane)} < @seq",
-            new { seq, link.Epoch, link.HostId });
+    private static Dictionary<string, PositionsRow> PositionsOf(StoreTransaction tx, IEnumerable<string> hostIds) =>
+        tx.Query<string, PositionsRow>(Positions, [.. hostIds.Distinct(StringComparer.Ordinal)]).ToDictionary(row => row.HostId, StringComparer.Ordinal);
 
     private static string Column(Lane lane) => lane switch
     {
@@ -185,19 +221,6 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
     {
         switch (entry.BodyCase)
         {
-            case Entry.BodyOneofCase.Delta:
-                var change = ChangeOf(entry.Delta, link.JournalId, entry.Seq, snapshotId: "");
-                if (records.Apply(tx, link.TeamId, link.HostId, change).ConflictId is { } conflictId)
-                {
-                    ack.Conflicts.Add(new ConflictNotice
-                    {
-                        Collection = entry.Delta.Collection,
-                        RecordId = entry.Delta.RecordId,
-                        ConflictId = conflictId,
-                    });
-                }
-
-                break;
             case Entry.BodyOneofCase.Chat:
                 ChatLog.Accept(tx, link.TeamId, link.HostId, entry.Chat);
                 break;
@@ -286,6 +309,7 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
     private void ApplyPart(StoreTransaction tx, LinkIdentity link, Entry entry, long baseSeq, Ack ack)
     {
         var part = entry.SnapshotPart;
+        var changes = new List<RecordChange>(part.Records.Count);
         foreach (var delta in part.Records)
         {
             if (Fault(delta) is { } fault)
@@ -294,9 +318,11 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
             }
             else if (delta.Op == DeltaOp.Upsert)
             {
-                records.Apply(tx, link.TeamId, link.HostId, ChangeOf(delta, link.JournalId, baseSeq, part.SnapshotId));
+                changes.Add(ChangeOf(link, delta, baseSeq, part.SnapshotId));
             }
         }
+
+        records.Apply(tx, changes);
     }
 
     private static void Ask(Ack ack, Entry entry, IReadOnlyList<uint> indexes)
@@ -315,12 +341,12 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
         _ => entry.SnapshotEnd.SnapshotId,
     };
 
-    private static RecordChange ChangeOf(Delta delta, string journalId, long seq, string snapshotId)
+    private static RecordChange ChangeOf(LinkIdentity link, Delta delta, long seq, string snapshotId)
     {
         var collection = RecordCollections.Find(delta.Collection)!; // Fault has asked.
         return new RecordChange(
-            collection, delta.RecordId, delta.Op == DeltaOp.Delete ? null : collection.BodyOf(delta), delta.Version,
-            delta.HasBaseVersion ? delta.BaseVersion : null, RecordOrigin.Node, journalId, seq, snapshotId);
+            link.TeamId, link.HostId, collection, delta.RecordId, delta.Op == DeltaOp.Delete ? null : collection.BodyOf(delta), delta.Version,
+            delta.HasBaseVersion ? delta.BaseVersion : null, RecordOrigin.Node, link.JournalId, seq, snapshotId);
     }
 
     /// <summary>The node has the record, so what the Hub could store of it before stays.</summary>
@@ -376,7 +402,18 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards)
 
     private static string Cut(string text) => text.Length <= DetailMax ? text : text[..DetailMax];
 
-    private sealed record PositionsRow(long CommandsSeq, long ChatSeq, long DataSeq, long BulkSeq);
+    private sealed record Position(LinkIdentity Link, long Seq);
+
+    private sealed record PositionsRow(string HostId, long CommandsSeq, long ChatSeq, long DataSeq, long BulkSeq)
+    {
+        public long Of(Lane lane) => lane switch
+        {
+            Lane.Commands => CommandsSeq,
+            Lane.Chat => ChatSeq,
+            Lane.Data => DataSeq,
+            _ => BulkSeq,
+        };
+    }
 
     private sealed record RejectedRow(string Lane, long Seq, string RecordId, string Reason, string Detail);
 

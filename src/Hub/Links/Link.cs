@@ -176,7 +176,7 @@ internal sealed partial class Link
     {
         try
         {
-            return await WriteAsync(batch.Lane, tx => _lanes.Apply(tx, Identity, batch, isLast), cancellation);
+            return await WriteAsync(new LaneBatch(Identity, batch, isLast), cancellation);
         }
         catch (ConstraintException e) when (_guards.PoisonSplit && batch.Entries.Count > 0)
         {
@@ -194,7 +194,10 @@ internal sealed partial class Link
 
             if (batch.Entries.Count == 1)
             {
-                return await WriteAsync(batch.Lane, tx => _lanes.SetAside(tx, Identity, batch, e.Constraint, isLast), cancellation);
+                BatchAnswer SetAside(StoreTransaction tx) => _lanes.SetAside(tx, new LaneBatch(Identity, batch, isLast), e.Constraint);
+                return IsBulk(batch.Lane)
+                    ? await _store.WriteBulkAsync(Identity.TeamId, Identity.Fence, SetAside, cancellation)
+                    : await _store.WriteFencedAsync(Identity.TeamId, Identity.Fence, SetAside, cancellation);
             }
 
             var half = batch.Entries.Count / 2;
@@ -206,10 +209,10 @@ internal sealed partial class Link
         }
     }
 
-    private Task<BatchAnswer> WriteAsync(Lane lane, Func<StoreTransaction, BatchAnswer> job, CancellationToken cancellation) =>
-        lane is Lane.Data or Lane.Bulk
-            ? _store.WriteBulkAsync(Identity.TeamId, Identity.Fence, job, cancellation)
-            : _store.WriteFencedAsync(Identity.TeamId, Identity.Fence, job, cancellation);
+    private Task<BatchAnswer> WriteAsync(LaneBatch batch, CancellationToken cancellation) =>
+        _store.WriteSharedAsync(Identity.TeamId, Identity.Fence, _lanes, batch, IsBulk(batch.Batch.Lane), cancellation);
+
+    private static bool IsBulk(Lane lane) => lane is Lane.Data or Lane.Bulk;
 
     private static Batch PartOf(Batch batch, IEnumerable<Delta> records)
     {

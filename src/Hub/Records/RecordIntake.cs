@@ -50,7 +50,7 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
             else
             {
                 var version = versionOf is null ? collection.VersionOf(clean, now) : versionOf(clean);
-                changes.Add(new RecordChange(collection, recordId, clean, version, null, RecordOrigin.Node));
+                changes.Add(new RecordChange(host.TeamId, host.HostId, collection, recordId, clean, version, null, RecordOrigin.Node));
             }
         }
 
@@ -89,19 +89,11 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
         {
             conflicts.AddRange(await store.WriteAsync(
                 host.TeamId,
-                tx =>
-                {
-                    var found = new List<string>();
-                    foreach (var change in changes)
-                    {
-                        if (records.Apply(tx, host.TeamId, host.HostId, change).ConflictId is not null)
-                        {
-                            found.Add(change.RecordId);
-                        }
-                    }
-
-                    return found;
-                },
+                tx => records.Apply(tx, changes)
+                    .Zip(changes)
+                    .Where(pair => pair.First.ConflictId is not null)
+                    .Select(pair => pair.Second.RecordId)
+                    .ToArray(),
                 cancellation));
             return [];
         }

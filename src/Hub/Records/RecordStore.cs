@@ -18,7 +18,7 @@ internal enum RecordOrigin
 /// <param name="Seq">Number within the journal's data lane, else 0.</param>
 /// <param name="SnapshotId">The re-sync it belongs to, else empty.</param>
 internal sealed record RecordChange(
-    RecordCollection Collection, string RecordId, IMessage? Body, long Version, long? BaseVersion, RecordOrigin Origin, string JournalId = "",
+    string TeamId, string HostId, RecordCollection Collection, string RecordId, IMessage? Body, long Version, long? BaseVersion, RecordOrigin Origin, string JournalId = "",
     long Seq = 0, string SnapshotId = "");
 
 /// <summary>What became of a change.</summary>
@@ -31,21 +31,46 @@ internal readonly record struct AppliedChange(bool Changed, string? ConflictId);
 /// </summary>
 internal sealed class RecordStore(StoreGuards guards)
 {
-    private const string StoredSql = """
-        select version, journal_id, seq, origin, body, body_hash, deleted_at from records
-        where host_id = @hostId and collection = @collection and record_id = @recordId
-        """;
+    /// <summary>Without the bodies, which only a conflict or a derivation needs.</summary>
+    private static readonly RowsStatement<RecordKey> Stored = new(
+        """
+        select s.host_id, s.collection, s.record_id, s.version, s.journal_id, s.seq, s.origin, s.body_hash, s.deleted_at
+        from {rows} join records s on s.host_id = r.host_id and s.collection = r.collection and s.record_id = r.record_id
+        """,
+        Column<RecordKey>.Of("host_id", key => key.HostId),
+        Column<RecordKey>.Of("collection", key => key.Collection),
+        Column<RecordKey>.Of("record_id", key => key.RecordId));
 
-    internal const string UpsertSql = """
+    private const string BodySql =
+        "select body from records where host_id = @HostId and collection = @Collection and record_id = @RecordId";
+
+    internal static readonly RowsStatement<RecordRow> Upsert = new(
+        """
         insert into records (team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level,
             parent_id, body, body_hash, changed_at, deleted_at)
-        values (@teamId, @hostId, @collection, @recordId, @version, @journalId, @seq, @origin, @snapshotId, @Status, @Agent, @Level,
-            @ParentId, @body, @bodyHash, @now, @deletedAt)
+        select * from {rows} where true
         on conflict (host_id, collection, record_id) do update set version = excluded.version, journal_id = excluded.journal_id,
             seq = excluded.seq, origin = excluded.origin, snapshot_id = excluded.snapshot_id, status = excluded.status,
             agent = excluded.agent, level = excluded.level, parent_id = excluded.parent_id, body = excluded.body,
             body_hash = excluded.body_hash, changed_at = excluded.changed_at, deleted_at = excluded.deleted_at
-        """;
+        """,
+        Column<RecordRow>.Of("team_id", row => row.TeamId),
+        Column<RecordRow>.Of("host_id", row => row.Key.HostId),
+        Column<RecordRow>.Of("collection", row => row.Key.Collection),
+        Column<RecordRow>.Of("record_id", row => row.Key.RecordId),
+        Column<RecordRow>.Of("version", row => row.State.Version),
+        Column<RecordRow>.Of("journal_id", row => row.State.JournalId),
+        Column<RecordRow>.Of("seq", row => row.State.Seq),
+        Column<RecordRow>.Of("origin", row => row.State.Origin),
+        Column<RecordRow>.Of("snapshot_id", row => row.SnapshotId),
+        Column<RecordRow>.Of("status", row => row.Columns.Status),
+        Column<RecordRow>.Of("agent", row => row.Columns.Agent),
+        Column<RecordRow>.Of("level", row => row.Columns.Level),
+        Column<RecordRow>.Of("parent_id", row => row.Columns.ParentId),
+        Column<RecordRow>.Of("body", row => row.Body),
+        Column<RecordRow>.Of("body_hash", row => row.State.BodyHash),
+        Column<RecordRow>.Of("changed_at", row => row.ChangedAt),
+        Column<RecordRow>.Of("deleted_at", row => row.State.DeletedAt));
 
     private const string ConflictSql = """
         insert into sync_conflicts (conflict_id, team_id, host_id, collection, record_id, base_version, stored_version, incoming_version,
@@ -54,60 +79,82 @@ internal sealed class RecordStore(StoreGuards guards)
         """;
 
     /// <summary>Applies a change if it wins over what is stored.</summary>
-    public AppliedChange Apply(StoreTransaction tx, string teamId, string hostId, RecordChange change)
+    public AppliedChange Apply(StoreTransaction tx, RecordChange change) => Apply(tx, [change])[0];
+
+    /// <summary>Applies changes, of any hosts, in their order: each if it wins over what is stored or came before it.</summary>
+    /// <returns>What became of each.</returns>
+    public IReadOnlyList<AppliedChange> Apply(StoreTransaction tx, IReadOnlyList<RecordChange> changes)
     {
-        var collection = change.Collection.Name;
-        var stored = tx.QuerySingleOrDefault<StoredRecord>(StoredSql, new { hostId, collection, recordId = change.RecordId });
+        var known = tx.Query<RecordKey, StoredRecord>(Stored, [.. changes.Select(KeyOf).Distinct()])
+            .ToDictionary(record => new RecordKey(record.HostId, record.Collection, record.RecordId));
+        var rows = new Dictionary<RecordKey, RecordRow>();
+        var applied = new AppliedChange[changes.Count];
+        for (var i = 0; i < changes.Count; i++)
+        {
+            applied[i] = Apply(tx, changes[i], known, rows);
+        }
+
+        tx.Execute(Upsert, [.. rows.Values]);
+        return applied;
+    }
+
+    /// <param name="known">What is stored, and what will be.</param>
+    /// <param name="rows">What waits to be written.</param>
+    private AppliedChange Apply(StoreTransaction tx, RecordChange change, Dictionary<RecordKey, StoredRecord> known, Dictionary<RecordKey, RecordRow> rows)
+    {
+        var key = KeyOf(change);
         var body = change.Body is null ? null : change.Collection.Write(change.Body, change.RecordId);
         var bodyHash = body is null ? "" : HashOf(body);
+        var stored = known.GetValueOrDefault(key);
         if (stored is not null && !Wins(change, bodyHash, stored))
         {
-            if (change.SnapshotId.Length > 0)
+            if (change.SnapshotId.Length > 0 && rows.TryGetValue(key, out var waiting))
             {
-                Mention(tx, hostId, change.Collection, change.RecordId, change.SnapshotId); // Older than what is stored, but the node has it: it must not be deleted as absent.
+                rows[key] = waiting with { SnapshotId = change.SnapshotId };
+            }
+            else if (change.SnapshotId.Length > 0)
+            {
+                // Older than what is stored, but the node has it: it must not be deleted as absent.
+                Mention(tx, change.HostId, change.Collection, change.RecordId, change.SnapshotId);
             }
 
             return default;
         }
 
+        byte[]? StoredBody() => rows.TryGetValue(key, out var waiting) ? waiting.Body : tx.QuerySingle<byte[]?>(BodySql, key);
+
         var conflictId = stored is not null && guards.BaseVersion && IsConflict(change, bodyHash, stored)
-            ? WriteConflict(tx, teamId, hostId, change, stored, body)
+            ? WriteConflict(tx, change, stored, StoredBody(), body)
             : null;
         var unchanged = stored is not null && stored.BodyHash == bodyHash && stored.DeletedAt is null == body is not null;
-        var columns = change.Collection.ColumnsOf(change.Body);
-        tx.Execute(UpsertSql, new
-        {
-            teamId,
-            hostId,
-            collection,
-            recordId = change.RecordId,
-            version = unchanged && stored is not null ? Math.Max(stored.Version, change.Version) : change.Version,
-            // A change on the cloud side keeps the node's position: only the node's own numbers order its deltas.
-            journalId = change.Origin == RecordOrigin.Cloud && stored is not null ? stored.JournalId : change.JournalId,
-            seq = change.Origin == RecordOrigin.Cloud && stored is not null ? stored.Seq : change.Seq,
-            origin = OriginText(change.Origin),
-            snapshotId = change.SnapshotId,
-            columns.Status,
-            columns.Agent,
-            columns.Level,
-            columns.ParentId,
-            body,
-            bodyHash,
-            now = tx.NowMs,
-            deletedAt = body is null ? tx.NowMs : (long?)null,
-        });
         if (!unchanged)
         {
-            if (change.Body is not null)
+            if (change.Body is not null && change.Collection.Derive is { } derive)
             {
-                change.Collection.Derive?.Invoke(
-                    tx, teamId, hostId, stored?.Body is null ? null : change.Collection.Read(stored.Body, stored.Version), change.Body);
+                var before = stored is null ? null : StoredBody();
+                derive(tx, change.TeamId, change.HostId, before is null ? null : change.Collection.Read(before, stored!.Version), change.Body);
             }
 
             var kind = body is null ? change.Collection.Deleted : change.Collection.Changed;
-            tx.AppendEvent(teamId, EnumText<WatchKind>.Of(kind), hostId, change.RecordId, change.Version);
+            tx.AppendEvent(change.TeamId, EnumText<WatchKind>.Of(kind), change.HostId, change.RecordId, change.Version);
         }
 
+        // A change on the cloud side keeps the node's position: only the node's own numbers order its deltas.
+        var keepsPosition = change.Origin == RecordOrigin.Cloud && stored is not null;
+        var state = new StoredRecord
+        {
+            HostId = key.HostId,
+            Collection = key.Collection,
+            RecordId = key.RecordId,
+            Version = unchanged ? Math.Max(stored!.Version, change.Version) : change.Version,
+            JournalId = keepsPosition ? stored!.JournalId : change.JournalId,
+            Seq = keepsPosition ? stored!.Seq : change.Seq,
+            Origin = OriginText(change.Origin),
+            BodyHash = bodyHash,
+            DeletedAt = body is null ? tx.NowMs : null,
+        };
+        known[key] = state;
+        rows[key] = new RecordRow(change.TeamId, key, state, change.SnapshotId, change.Collection.ColumnsOf(change.Body), body, tx.NowMs);
         return new AppliedChange(!unchanged, conflictId);
     }
 
@@ -146,8 +193,8 @@ internal sealed class RecordStore(StoreGuards guards)
             if (newer is null)
             {
                 Apply(
-                    tx, teamId, hostId,
-                    new RecordChange(collection, recordId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
+                    tx,
+                    new RecordChange(teamId, hostId, collection, recordId, null, tx.NowMs * 1000, null, RecordOrigin.Node, journalId, baseSeq, snapshotId));
             }
         }
     }
@@ -193,35 +240,45 @@ internal sealed class RecordStore(StoreGuards guards)
             ? known != stored.Version
             : change.JournalId.Length == 0 && stored.DeletedAt is null && stored.BodyHash != bodyHash);
 
-    private static string WriteConflict(StoreTransaction tx, string teamId, string hostId, RecordChange change, StoredRecord stored, byte[]? body)
+    private static string WriteConflict(StoreTransaction tx, RecordChange change, StoredRecord stored, byte[]? storedBody, byte[]? body)
     {
         var conflictId = EntityId.New("conflict", tx.NowMs);
         tx.Execute(ConflictSql, new
         {
             conflictId,
-            teamId,
-            hostId,
+            teamId = change.TeamId,
+            hostId = change.HostId,
             collection = change.Collection.Name,
             recordId = change.RecordId,
             baseVersion = change.BaseVersion ?? 0,
             storedVersion = stored.Version,
             version = change.Version,
-            storedBody = stored.Body,
+            storedBody,
             body,
             now = tx.NowMs,
         });
         return conflictId;
     }
 
+    private static RecordKey KeyOf(RecordChange change) => new(change.HostId, change.Collection.Name, change.RecordId);
+
     private static string OriginText(RecordOrigin origin) => origin == RecordOrigin.Node ? "node" : "cloud";
+
+    /// <summary>A row as it is written.</summary>
+    internal sealed record RecordRow(
+        string TeamId, RecordKey Key, StoredRecord State, string SnapshotId, RecordColumns Columns, byte[]? Body, long ChangedAt);
+
+    internal sealed record RecordKey(string HostId, string Collection, string RecordId);
 
     internal sealed record StoredRecord
     {
+        public required string HostId { get; init; }
+        public required string Collection { get; init; }
+        public required string RecordId { get; init; }
         public long Version { get; init; }
         public required string JournalId { get; init; }
         public long Seq { get; init; }
         public required string Origin { get; init; }
-        public byte[]? Body { get; init; }
         public required string BodyHash { get; init; }
         public long? DeletedAt { get; init; }
     }

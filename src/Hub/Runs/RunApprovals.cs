@@ -60,7 +60,7 @@ internal sealed partial class RunApprovals(Store store, RecordStore records, Tim
                     foreach (var row in team.Where(row => !IsNamed(row.HostId, row.RecordId))) // Perhaps named since it was read.
                     {
                         var version = RecordStore.NextVersion(tx, row.Version);
-                        records.Apply(tx, row.TeamId, row.HostId, new RecordChange(approvals, row.RecordId, null, version, null, RecordOrigin.Cloud));
+                        records.Apply(tx, new RecordChange(row.TeamId, row.HostId, approvals, row.RecordId, null, version, null, RecordOrigin.Cloud));
                     }
                 },
                 cancellation);

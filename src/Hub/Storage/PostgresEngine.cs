@@ -123,23 +123,12 @@ internal sealed class PostgresEngine : StoreEngine
         }
     }
 
-    public override void InsertEvents(DbConnection connection, DbTransaction transaction, IReadOnlyList<NumberedEvent> events, long nowMs) =>
-        connection.Execute(
-            """
-            insert into events(team_id, seq, kind, host_id, entity_id, version, at)
-            select e.*, @nowMs from unnest(@teams, @seqs, @kinds, @hosts, @entities, @versions) e
-            """,
-            new
-            {
-                nowMs,
-                teams = events.Select(e => e.Event.TeamId).ToArray(),
-                seqs = events.Select(e => e.Seq).ToArray(),
-                kinds = events.Select(e => e.Event.Kind).ToArray(),
-                hosts = events.Select(e => e.Event.HostId).ToArray(),
-                entities = events.Select(e => e.Event.EntityId).ToArray(),
-                versions = events.Select(e => e.Event.Version).ToArray(),
-            },
-            transaction);
+    public override void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows) =>
+        connection.Execute(statement.ArraysSql, ArraysOf(statement, rows), transaction);
+
+    public override IReadOnlyList<TResult> Query<T, TResult>(
+        DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows) =>
+        connection.Query<TResult>(statement.ArraysSql, ArraysOf(statement, rows), transaction).AsList();
 
     public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
     {
@@ -223,6 +212,17 @@ internal sealed class PostgresEngine : StoreEngine
             await _relay.DisposeAsync();
         }
         await _readers.DisposeAsync();
+    }
+
+    private static DynamicParameters ArraysOf<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        var arrays = new DynamicParameters();
+        foreach (var column in statement.Columns)
+        {
+            arrays.Add(column.Name, column.Values(rows));
+        }
+
+        return arrays;
     }
 
     private NpgsqlConnectionStringBuilder Bounded(NpgsqlConnectionStringBuilder address)

@@ -104,11 +104,43 @@ internal sealed class SqliteEngine : StoreEngine
     public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious) =>
         connection.Execute(releasePrevious ? "release savepoint job; savepoint job" : "savepoint job", transaction: transaction);
 
-    public override void InsertEvents(DbConnection connection, DbTransaction transaction, IReadOnlyList<NumberedEvent> events, long nowMs) =>
-        connection.Execute(
-            "insert into events(team_id, seq, kind, host_id, entity_id, version, at) values (@TeamId, @Seq, @Kind, @HostId, @EntityId, @Version, @nowMs)",
-            events.Select(e => new { e.Event.TeamId, e.Seq, e.Event.Kind, e.Event.HostId, e.Event.EntityId, e.Event.Version, nowMs }),
-            transaction);
+    public override void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        using var command = connection.CreateCommand();
+        (command.CommandText, command.Transaction) = (statement.RowSql, transaction);
+        foreach (var column in statement.Columns)
+        {
+            command.Parameters.Add(new SqliteParameter { ParameterName = $"@{column.Name}" });
+        }
+
+        foreach (var row in rows)
+        {
+            for (var i = 0; i < statement.Columns.Length; i++)
+            {
+                command.Parameters[i].Value = statement.Columns[i].Value(row) ?? DBNull.Value;
+            }
+
+            command.ExecuteNonQuery();
+        }
+    }
+
+    public override IReadOnlyList<TResult> Query<T, TResult>(
+        DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        var results = new List<TResult>(rows.Count);
+        foreach (var row in rows)
+        {
+            var values = new DynamicParameters();
+            foreach (var column in statement.Columns)
+            {
+                values.Add(column.Name, column.Value(row));
+            }
+
+            results.AddRange(connection.Query<TResult>(statement.RowSql, values, transaction));
+        }
+
+        return results;
+    }
 
     public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
     {

@@ -69,7 +69,7 @@ internal sealed class Store : IAsyncDisposable
     /// <exception cref="ConstraintException">The job, or its group's commit because of it, violated a constraint.</exception>
     /// <exception cref="StoreUnavailableException">The database is at fault: retry.</exception>
     public Task<T> WriteAsync<T>(string teamId, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
-        WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, null, job), ct);
+        WriterOf(teamId).WriteAsync(new LoneJob<T>(teamId, null, job), ct);
 
     public Task WriteAsync(string teamId, Action<StoreTransaction> job, CancellationToken ct = default) =>
         WriteAsync(teamId, Returning(job), ct);
@@ -77,15 +77,21 @@ internal sealed class Store : IAsyncDisposable
     /// <summary>As <see cref="WriteAsync{T}"/>, for a job that speaks for a link.</summary>
     /// <exception cref="LinkFencedException">A newer link of the host exists; the job was not run.</exception>
     public Task<T> WriteFencedAsync<T>(string teamId, Fence fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
-        WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, fence, job), ct);
+        WriterOf(teamId).WriteAsync(new LoneJob<T>(teamId, fence, job), ct);
 
     /// <summary>
     /// As <see cref="WriteFencedAsync{T}"/>, for a job that may wait behind others: a node that replays a long absence must not hold up
-    /// commands. Bulk jobs keep their order among themselves.
+    /// commands. Bulk jobs of a team keep their order among themselves.
     /// </summary>
     /// <exception cref="LinkFencedException">A newer link of the host exists; the job was not run.</exception>
     public Task<T> WriteBulkAsync<T>(string teamId, Fence fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
-        WriterOf(teamId).WriteAsync(new WriteJob<T>(teamId, fence, job, isBulk: true), ct);
+        WriterOf(teamId).WriteAsync(new LoneJob<T>(teamId, fence, job, isBulk: true), ct);
+
+    /// <summary>As <see cref="WriteFencedAsync{T}"/> or <see cref="WriteBulkAsync{T}"/>, for work that others in the group share.</summary>
+    /// <exception cref="LinkFencedException">A newer link of the host exists; the input was not worked on.</exception>
+    public Task<T> WriteSharedAsync<TInput, T>(
+        string teamId, Fence fence, ISharedWork<TInput, T> work, TInput input, bool isBulk, CancellationToken ct = default) =>
+        WriterOf(teamId).WriteAsync(new SharedJob<TInput, T>(teamId, fence, work, input, isBulk), ct);
 
     public Task WriteFencedAsync(string teamId, Fence fence, Action<StoreTransaction> job, CancellationToken ct = default) =>
         WriteFencedAsync(teamId, fence, Returning(job), ct);

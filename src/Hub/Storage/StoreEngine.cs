@@ -6,7 +6,7 @@ namespace Hub.Storage;
 /// <summary>An event row before its team's number is known; see <see cref="StoreTransaction.AppendEvent"/>.</summary>
 internal readonly record struct PendingEvent(string TeamId, string Kind, string? HostId, string EntityId, long Version);
 
-internal readonly record struct NumberedEvent(PendingEvent Event, long Seq);
+internal readonly record struct NumberedEvent(PendingEvent Event, long Seq, long At);
 
 /// <summary>Connections of one database engine and what a transaction on them needs around the feature's SQL.</summary>
 internal abstract class StoreEngine : IAsyncDisposable
@@ -52,7 +52,10 @@ internal abstract class StoreEngine : IAsyncDisposable
     public static void RollBackJob(DbConnection connection, DbTransaction transaction) =>
         connection.Execute("rollback to savepoint job", transaction: transaction);
 
-    public abstract void InsertEvents(DbConnection connection, DbTransaction transaction, IReadOnlyList<NumberedEvent> events, long nowMs);
+    public abstract void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows);
+
+    public abstract IReadOnlyList<TResult> Query<T, TResult>(
+        DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows);
 
     /// <summary>Runs the read in one read-only snapshot on a connection of the bounded pool.</summary>
     public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct);

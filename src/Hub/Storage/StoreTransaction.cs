@@ -40,6 +40,21 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
 
     public IReadOnlyList<T> Query<T>(string sql, object? args = null) => Run(() => connection.Query<T>(sql, args, transaction).AsList());
 
+    public void Execute<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        if (rows.Count > 0)
+        {
+            Run(() =>
+            {
+                engine.Execute(connection, transaction, statement, rows);
+                return true;
+            });
+        }
+    }
+
+    public IReadOnlyList<TResult> Query<T, TResult>(RowsStatement<T> statement, IReadOnlyList<T> rows) =>
+        rows.Count == 0 ? [] : Run(() => engine.Query<T, TResult>(connection, transaction, statement, rows));
+
     /// <summary>
     /// Makes a visible change known to the team's watchers. Events are numbered and written once per group, at its end, so that the row
     /// that orders a team's commits is locked for a moment only.

@@ -36,7 +36,14 @@ internal abstract class WriteJob(string teamId, Fence? fence, bool isBulk)
         }
     }
 
-    public abstract void Run(StoreTransaction transaction);
+    /// <summary>What runs the inputs of many jobs at once; null for a job that runs alone.</summary>
+    public virtual object? SharedWork => null;
+
+    /// <summary>Events it may append, as far as that is known; they bound what runs at once.</summary>
+    public virtual int Weight => 1;
+
+    /// <param name="together">Itself, or with a <see cref="SharedWork"/> also others that share it, in their order: it runs them all.</param>
+    public abstract void Run(StoreTransaction transaction, IReadOnlyList<WriteJob> together);
 
     /// <summary>Tells the caller the last run's result or failure.</summary>
     public abstract void Deliver();
@@ -46,8 +53,8 @@ internal abstract class WriteJob(string teamId, Fence? fence, bool isBulk)
     protected abstract void OnCancelled(CancellationToken ct);
 }
 
-internal sealed class WriteJob<T>(string teamId, Fence? fence, Func<StoreTransaction, T> body, bool isBulk = false)
-    : WriteJob(teamId, fence, isBulk)
+/// <summary>A job whose caller waits for a result.</summary>
+internal abstract class WriteJob<T>(string teamId, Fence? fence, bool isBulk) : WriteJob(teamId, fence, isBulk)
 {
     private readonly TaskCompletionSource<T> _told = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -55,7 +62,7 @@ internal sealed class WriteJob<T>(string teamId, Fence? fence, Func<StoreTransac
 
     public Task<T> Told => _told.Task;
 
-    public override void Run(StoreTransaction transaction) => _result = body(transaction);
+    protected void Yield(T result) => _result = result;
 
     public override void Deliver()
     {
@@ -72,4 +79,39 @@ internal sealed class WriteJob<T>(string teamId, Fence? fence, Func<StoreTransac
     public override void Fail(Exception failure) => _told.TrySetException(failure);
 
     protected override void OnCancelled(CancellationToken ct) => _told.TrySetCanceled(ct);
+}
+
+internal sealed class LoneJob<T>(string teamId, Fence? fence, Func<StoreTransaction, T> body, bool isBulk = false) : WriteJob<T>(teamId, fence, isBulk)
+{
+    public override void Run(StoreTransaction transaction, IReadOnlyList<WriteJob> together) => Yield(body(transaction));
+}
+
+/// <summary>Work that takes the inputs of many callers at once, and costs the database less than each alone.</summary>
+internal interface ISharedWork<TInput, T>
+{
+    /// <summary>Events that the input may make, at most; see <see cref="StoreTransaction.EventsPerJobMax"/>.</summary>
+    public int Weight(TInput input);
+
+    /// <returns>A result for each input; what an input does, it does after those before it.</returns>
+    public IReadOnlyList<T> Run(StoreTransaction transaction, IReadOnlyList<TInput> inputs);
+}
+
+internal sealed class SharedJob<TInput, T>(string teamId, Fence? fence, ISharedWork<TInput, T> work, TInput input, bool isBulk)
+    : WriteJob<T>(teamId, fence, isBulk)
+{
+    public override object SharedWork => work;
+
+    public override int Weight { get; } = work.Weight(input);
+
+    public override void Run(StoreTransaction transaction, IReadOnlyList<WriteJob> together)
+    {
+        var jobs = together.Cast<SharedJob<TInput, T>>().ToArray();
+        var results = work.Run(transaction, Array.ConvertAll(jobs, job => job.Input));
+        for (var i = 0; i < jobs.Length; i++)
+        {
+            jobs[i].Yield(results[i]);
+        }
+    }
+
+    private TInput Input => input;
 }

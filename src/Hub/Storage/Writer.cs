@@ -14,6 +14,16 @@ internal sealed class Writer : IAsyncDisposable
 {
     public const int GroupJobsMax = 512;
 
+    private static readonly RowsStatement<NumberedEvent> InsertEvents = new(
+        "insert into events (team_id, seq, kind, host_id, entity_id, version, at) select * from {rows}",
+        Column<NumberedEvent>.Of("team_id", row => row.Event.TeamId),
+        Column<NumberedEvent>.Of("seq", row => row.Seq),
+        Column<NumberedEvent>.Of("kind", row => row.Event.Kind),
+        Column<NumberedEvent>.Of("host_id", row => row.Event.HostId),
+        Column<NumberedEvent>.Of("entity_id", row => row.Event.EntityId),
+        Column<NumberedEvent>.Of("version", row => row.Event.Version),
+        Column<NumberedEvent>.Of("at", row => row.At));
+
     // A group with bulk in it should not take longer: everything urgent that comes meanwhile waits for its commit.
     private static readonly TimeSpan BulkGroupTarget = TimeSpan.FromMilliseconds(50);
 
@@ -220,8 +230,15 @@ internal sealed class Writer : IAsyncDisposable
     private void RunJobs(ReadOnlySpan<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work)
     {
         var savepoint = false;
-        foreach (var job in jobs)
+        var ran = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance);
+        for (var i = 0; i < jobs.Length; i++)
         {
+            var job = jobs[i];
+            if (ran.Contains(job))
+            {
+                continue;
+            }
+
             Reach(WriteStep.BeforeJob);
             job.Effects = [];
             job.Failure = work.Check(job.Fence);
@@ -229,7 +246,15 @@ internal sealed class Writer : IAsyncDisposable
             {
                 _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
                 savepoint = true;
-                RunIsolated(job, open, transaction, work);
+                var together = Together(jobs[i..], work);
+                if (together.Count > 1 && TryRunTogether(together, open, transaction, work))
+                {
+                    ran.UnionWith(together);
+                }
+                else
+                {
+                    RunIsolated(job, open, transaction, work);
+                }
             }
             else if (job.Failure is null)
             {
@@ -241,6 +266,52 @@ internal sealed class Writer : IAsyncDisposable
             {
                 job.Deliver();
             }
+        }
+    }
+
+    /// <summary>The first job and those after it that share its work and may run. Other teams' jobs are passed over, other work of its team is not.</summary>
+    private static List<WriteJob> Together(ReadOnlySpan<WriteJob> jobs, StoreTransaction work)
+    {
+        var together = new List<WriteJob>();
+        var weight = 0;
+        foreach (var job in jobs)
+        {
+            if (job.Scope != jobs[0].Scope)
+            {
+                continue;
+            }
+
+            weight += job.Weight;
+            if (job.SharedWork is null || job.SharedWork != jobs[0].SharedWork || work.Check(job.Fence) is not null
+                || weight > StoreTransaction.EventsPerJobMax)
+            {
+                break;
+            }
+
+            together.Add(job);
+        }
+
+        return together;
+    }
+
+    /// <summary>False if anything of it failed: the group is as it was before, and each has to run by itself.</summary>
+    private bool TryRunTogether(List<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work)
+    {
+        foreach (var job in jobs)
+        {
+            (job.Effects, job.Failure) = ([], null);
+        }
+
+        try
+        {
+            Run(jobs[0], work, jobs);
+            return true;
+        }
+        catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
+        {
+            StoreLog.JobsParted(_log, jobs.Count, e);
+            RollBack(open, transaction, e);
+            return false;
         }
     }
 
@@ -258,24 +329,29 @@ internal sealed class Writer : IAsyncDisposable
                 _condition.Failed(contended);
             }
             job.Failure = e;
-            try
-            {
-                StoreEngine.RollBackJob(open, transaction);
-            }
-            catch (Exception rollback)
-            {
-                StoreLog.SavepointLost(_log, rollback);
-                ExceptionDispatchInfo.Throw(e); // The group fails for what the job did, and halving finds the job.
-            }
+            RollBack(open, transaction, e);
         }
     }
 
-    private void Run(WriteJob job, StoreTransaction work)
+    private void RollBack(DbConnection open, DbTransaction transaction, Exception failure)
+    {
+        try
+        {
+            StoreEngine.RollBackJob(open, transaction);
+        }
+        catch (Exception rollback)
+        {
+            StoreLog.SavepointLost(_log, rollback);
+            ExceptionDispatchInfo.Throw(failure); // The group fails for what the job did, and halving finds the job.
+        }
+    }
+
+    private void Run(WriteJob job, StoreTransaction work, IReadOnlyList<WriteJob>? together = null)
     {
         work.BeginJob();
         try
         {
-            job.Run(work);
+            job.Run(work, together ?? [job]);
             job.Effects = work.EndJob(noteEpochs: _options.Guards.EpochLock);
         }
         finally
@@ -337,10 +413,10 @@ internal sealed class Writer : IAsyncDisposable
         {
             var count = team.Count();
             var last = open.QuerySingle<long>(nextSql, new { teamId = team.Key, count }, transaction);
-            numbered.AddRange(team.Select((e, i) => new NumberedEvent(e, last - count + 1 + i)));
+            numbered.AddRange(team.Select((e, i) => new NumberedEvent(e, last - count + 1 + i, work.NowMs)));
             published.Add((team.Key, last));
         }
-        _engine.InsertEvents(open, transaction, numbered, work.NowMs);
+        _engine.Execute(open, transaction, InsertEvents, numbered);
         return published;
     }
 

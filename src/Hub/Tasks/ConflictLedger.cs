@@ -65,7 +65,7 @@ internal sealed class ConflictLedger(Store store, RecordStore records)
                         tx, tx.QuerySingleOrDefault<long>(StoredVersionSql, new { hostId = host.HostId, row.Collection, row.RecordId }));
                     var body = row.StoredBody is null ? null : collection.Read(row.StoredBody, version);
                     records.Apply(
-                        tx, host.TeamId, host.HostId, new RecordChange(collection, row.RecordId, body, version, null, RecordOrigin.Cloud));
+                        tx, new RecordChange(host.TeamId, host.HostId, collection, row.RecordId, body, version, null, RecordOrigin.Cloud));
                 }
 
                 tx.Execute("update sync_conflicts set resolved_at = @NowMs where conflict_id = @conflictId", new { tx.NowMs, conflictId });

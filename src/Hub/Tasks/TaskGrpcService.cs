@@ -69,8 +69,8 @@ internal sealed class TaskGrpcService(
                 }
 
                 records.Apply(
-                    tx, host.TeamId, host.HostId,
-                    new RecordChange(RecordCollections.Tasks, request.TaskId, changed, changed.Version, null, RecordOrigin.Cloud));
+                    tx,
+                    new RecordChange(host.TeamId, host.HostId, RecordCollections.Tasks, request.TaskId, changed, changed.Version, null, RecordOrigin.Cloud));
                 return changed;
             },
             context.CancellationToken);
@@ -131,7 +131,7 @@ internal sealed class TaskGrpcService(
                 var origin = host.IsNode ? RecordOrigin.Node : RecordOrigin.Cloud;
                 var version = RecordCollections.TaskComments.VersionOf(draft, tx.NowMs * 1000);
                 records.Apply(
-                    tx, host.TeamId, host.HostId, new RecordChange(RecordCollections.TaskComments, draft.Id, draft, version, null, origin));
+                    tx, new RecordChange(host.TeamId, host.HostId, RecordCollections.TaskComments, draft.Id, draft, version, null, origin));
             },
             context.CancellationToken);
         var stored = await pages.GetAsync<TaskComment>(host, RecordCollections.TaskComments, draft.Id, context.CancellationToken);

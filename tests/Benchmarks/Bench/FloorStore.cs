@@ -160,34 +160,34 @@ internal sealed class FloorStore : IAsyncDisposable
 
         public SqliteRows(SqliteConnection connection)
         {
-            _record = Prepare(connection, RecordStore.UpsertSql, new()
+            _record = Prepare(connection, RecordStore.Upsert.RowSql, new()
             {
-                ["teamId"] = Team,
-                ["hostId"] = "",
+                ["team_id"] = Team,
+                ["host_id"] = "",
                 ["collection"] = "tasks",
-                ["recordId"] = "",
+                ["record_id"] = "",
                 ["version"] = 0L,
-                ["journalId"] = "journal",
+                ["journal_id"] = "journal",
                 ["seq"] = 0L,
                 ["origin"] = "node",
-                ["snapshotId"] = "",
-                ["Status"] = SwarmNode.TaskStatus,
-                ["Agent"] = "",
-                ["Level"] = "",
-                ["ParentId"] = "",
+                ["snapshot_id"] = "",
+                ["status"] = SwarmNode.TaskStatus,
+                ["agent"] = "",
+                ["level"] = "",
+                ["parent_id"] = "",
                 ["body"] = Array.Empty<byte>(),
-                ["bodyHash"] = "",
-                ["now"] = 0L,
-                ["deletedAt"] = DBNull.Value,
+                ["body_hash"] = "",
+                ["changed_at"] = 0L,
+                ["deleted_at"] = DBNull.Value,
             });
             _event = Prepare(
                 connection,
-                "insert into events(team_id, seq, kind, host_id, entity_id, version, at) values (@teamId, @version, 'TASK_CHANGED', @hostId, @recordId, @version, 0)",
+                "insert into events(team_id, seq, kind, host_id, entity_id, version, at) values (@team_id, @version, 'TASK_CHANGED', @host_id, @record_id, @version, 0)",
                 new()
                 {
-                    ["teamId"] = Team,
-                    ["hostId"] = "",
-                    ["recordId"] = "",
+                    ["team_id"] = Team,
+                    ["host_id"] = "",
+                    ["record_id"] = "",
                     ["version"] = 0L,
                 });
         }
@@ -199,14 +199,14 @@ internal sealed class FloorStore : IAsyncDisposable
                 foreach (var command in (SqliteCommand[])[_record, _event])
                 {
                     command.Transaction = (SqliteTransaction)transaction;
-                    command.Parameters["@hostId"].Value = row.HostId;
-                    command.Parameters["@recordId"].Value = row.TaskId;
+                    command.Parameters["@host_id"].Value = row.HostId;
+                    command.Parameters["@record_id"].Value = row.TaskId;
                     command.Parameters["@version"].Value = row.Version;
                 }
 
                 _record.Parameters["@seq"].Value = row.Version;
                 _record.Parameters["@body"].Value = row.Body;
-                _record.Parameters["@bodyHash"].Value = row.Hash;
+                _record.Parameters["@body_hash"].Value = row.Hash;
                 _record.ExecuteNonQuery();
                 _event.ExecuteNonQuery();
             }

@@ -70,14 +70,14 @@ public sealed class WriteQueueTests : IDisposable
         Assert.Equal(noisy[Slots..], back);
         Assert.Equal([.. noisy[..Slots], .. quiet], Take(max: 10).OrderBy(job => job.Scope.Csv));
         Assert.False(_queue.Take([], 10, 10));
-        Assert.False(_queue.TryAdd(new WriteJob<bool>("late", null, _ => true)));
+        Assert.False(_queue.TryAdd(new LoneJob<bool>("late", null, _ => true)));
     }
 
     public void Dispose() => _queue.Dispose();
 
     private List<WriteJob> AddMany(string team, int count, bool isBulk = false)
     {
-        var jobs = Enumerable.Range(0, count).Select(WriteJob (_) => new WriteJob<bool>(team, null, _ => true, isBulk)).ToList();
+        var jobs = Enumerable.Range(0, count).Select(WriteJob (_) => new LoneJob<bool>(team, null, _ => true, isBulk)).ToList();
         Assert.All(jobs, job => Assert.True(_queue.TryAdd(job)));
         return jobs;
     }

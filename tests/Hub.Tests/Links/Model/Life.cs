@@ -206,7 +206,7 @@ internal sealed class Life : IAsyncDisposable
             {
                 var next = RecordStore.NextVersion(tx, before.Version);
                 var task = new HostTask { Id = before.TaskId, Title = title, Status = "open", Version = next };
-                _hub.Tasks.Apply(tx, SimulatedHub.Team, _hostId, new RecordChange(RecordCollections.Tasks, before.TaskId, task, next, null, RecordOrigin.Cloud));
+                _hub.Tasks.Apply(tx, new RecordChange(SimulatedHub.Team, _hostId, RecordCollections.Tasks, before.TaskId, task, next, null, RecordOrigin.Cloud));
                 return next;
             }).Within();
             _oracle.CloudChanged(before, version, title);
