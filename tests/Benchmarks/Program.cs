@@ -20,6 +20,8 @@ return args switch
     // The processes that a benchmark starts.
     ["swarm"] => await SwarmProgram.RunAsync(),
     ["server", var kind] => await RuntimeServers.RunAsync(kind),
+    ["hold", var port, var streams] => await RuntimeLoads.HoldAsync(
+        int.Parse(port, CultureInfo.InvariantCulture), int.Parse(streams, CultureInfo.InvariantCulture)),
     ["load", var kind, var figure, var port, var seconds] => await RuntimeLoads.RunAsync(
         kind, figure, int.Parse(port, CultureInfo.InvariantCulture), double.Parse(seconds, CultureInfo.InvariantCulture)),
     _ => Usage(),

@@ -9,7 +9,7 @@ internal static class DeltaFigures
 
     // A node with much to send fills its batches. 32 entries of 100 bytes of text are about a twelfth of what a frame may have.
     public const int EntriesPerBatch = 32;
-    private const int BatchesOnTheWay = 4;
+    public const int BatchesOnTheWay = 4;
 
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(4);
 
@@ -37,12 +37,18 @@ internal static class DeltaFigures
             EntriesPerBatch = EntriesPerBatch,
             BatchesOnTheWay = BatchesOnTheWay,
         });
-        await swarm.UntilAllLiveAsync(Links, SwarmScene.Patience);
+        var period = await WatchAsync(swarm, Links, seconds);
+        return [period.DeltasPerSecond, period.Deltas.Quantile(0.5).TotalMicroseconds, period.Deltas.Quantile(0.99).TotalMicroseconds];
+    }
+
+    /// <summary>What a swarm does after it has warmed up.</summary>
+    /// <exception cref="InvalidOperationException">A node saw what none may see.</exception>
+    public static async Task<SwarmPeriod> WatchAsync(SwarmProcess swarm, int links, double seconds)
+    {
+        await swarm.UntilAllLiveAsync(links, SwarmScene.Patience);
         await swarm.WatchAsync(WarmUp);
         var period = await swarm.WatchAsync(TimeSpan.FromSeconds(seconds));
-        return period.Last.Faults is [var fault, ..]
-            ? throw new InvalidOperationException(fault)
-            : [period.DeltasPerSecond, period.Deltas.Quantile(0.5).TotalMicroseconds, period.Deltas.Quantile(0.99).TotalMicroseconds];
+        return period.Last.Faults is [var fault, ..] ? throw new InvalidOperationException(fault) : period;
     }
 
     private static async Task<double[]> FloorAsync(string store, double seconds)

@@ -23,6 +23,9 @@ internal static class RuntimeFigures
         Of(RuntimeLoads.Unary, "a Kestrel HTTP/2 endpoint that answers the same bytes", "0.9x the floor", (ours, floor, _) => ours[0] >= 0.9 * floor[0]),
     ];
 
+    /// <summary>Ours: rate, p50 and p99 of ping-pong on one stream.</summary>
+    public static Task<double[]> PingPongAsync(double seconds) => MeasureAsync(Both[0], RuntimeLoads.PingPong, seconds);
+
     private static string Self => Path.Combine(AppContext.BaseDirectory, "Hub.Benchmarks.dll");
 
     private static Figure Of(string name, string floorIs, string reach, Func<double[], double[], double[][], bool> isReached) => new(

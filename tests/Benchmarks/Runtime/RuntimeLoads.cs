@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
@@ -19,6 +20,11 @@ internal static class RuntimeLoads
     /// <summary>Bytes of one DATA frame of the one-way floor: the largest that every HTTP/2 peer takes.</summary>
     private const int ChunkBytes = 16 * 1024;
 
+    public const string HeldPrefix = "held ";
+
+    /// <summary>Connections that are opened at once.</summary>
+    private const int OpeningMax = 64;
+
     private const double WarmUpShare = 0.5;
 
     /// <param name="kind">grpc, or floor: the same without gRPC.</param>
@@ -38,6 +44,36 @@ internal static class RuntimeLoads
             _ => throw new ArgumentException($"There is no load {kind} {figure}."),
         });
         Console.WriteLine(clock.Report());
+        return 0;
+    }
+
+    /// <summary>Opens streams, each on a connection of its own, prints how many came open a second, and holds them until its input ends.</summary>
+    public static async Task<int> HoldAsync(int port, int streams)
+    {
+        using var opening = new SemaphoreSlim(OpeningMax);
+        var held = new ConcurrentBag<IDisposable>();
+        var clock = Stopwatch.StartNew();
+        await Task.WhenAll(Enumerable.Range(0, streams).Select(async _ =>
+        {
+            await opening.WaitAsync();
+            var client = new HttpClient(new SocketsHttpHandler());
+            held.Add(client);
+            using var request = new HttpRequestMessage(HttpMethod.Post, $"http://127.0.0.1:{port}{RuntimeServers.HoldPath}")
+            {
+                Version = HttpVersion.Version20,
+                VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+                Content = new OpenContent(),
+            };
+            held.Add(await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
+            opening.Release();
+        }));
+        Console.WriteLine(FormattableString.Invariant($"{HeldPrefix}{streams / clock.Elapsed.TotalSeconds}"));
+        await Console.In.ReadToEndAsync();
+        foreach (var open in held)
+        {
+            open.Dispose();
+        }
+
         return 0;
     }
 
@@ -176,6 +212,25 @@ internal static class RuntimeLoads
     private sealed class StreamingContent(Func<Stream, Task> write) : HttpContent
     {
         protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) => write(stream);
+
+        protected override bool TryComputeLength(out long length)
+        {
+            length = 0;
+            return false;
+        }
+    }
+
+    /// <summary>A body that never ends.</summary>
+    private sealed class OpenContent : HttpContent
+    {
+        protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
+        {
+            await stream.FlushAsync(cancellationToken);
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken);
+        }
+
+        protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
+            SerializeToStreamAsync(stream, context, CancellationToken.None);
 
         protected override bool TryComputeLength(out long length)
         {

@@ -22,6 +22,7 @@ internal static class RuntimeServers
 
     public const string EchoPath = "/floor/echo";
     public const string UploadPath = "/floor/upload";
+    public const string HoldPath = "/floor/hold";
 
     /// <summary>Serves until the standard input ends; prints the port first.</summary>
     public static async Task<int> RunAsync(string kind)
@@ -50,6 +51,7 @@ internal static class RuntimeServers
         {
             app.MapPost(EchoPath, EchoAsync);
             app.MapPost(UploadPath, UploadAsync);
+            app.MapPost(HoldPath, HoldAsync);
         }
 
         await app.StartAsync();
@@ -120,6 +122,15 @@ internal static class RuntimeServers
                 return;
             }
         }
+    }
+
+    /// <summary>Kestrel alone: the stream is open until the other side ends it.</summary>
+    private static async Task HoldAsync(HttpContext context)
+    {
+        context.Features.GetRequiredFeature<IHttpMaxRequestBodySizeFeature>().MaxRequestBodySize = null;
+        context.Features.GetRequiredFeature<IHttpMinRequestBodyDataRateFeature>().MinDataRate = null;
+        await context.Response.StartAsync();
+        await context.Request.BodyReader.CopyToAsync(Stream.Null, context.RequestAborted);
     }
 
     private sealed class BenchServiceImpl : BenchService.BenchServiceBase

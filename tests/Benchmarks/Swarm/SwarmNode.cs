@@ -27,8 +27,6 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
     public const string TaskTitle = "Load";
     public const string TaskStatus = "doing";
 
-    private static readonly TimeSpan BackOffMin = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan BackOffMax = TimeSpan.FromSeconds(64);
     private static readonly TimeSpan TakenOverWait = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan DeafHeartbeat = TimeSpan.FromSeconds(1);
 
@@ -43,7 +41,7 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
     /// <summary>Offers taken, until their outcome is acknowledged.</summary>
     private readonly Dictionary<string, RunningCommand> _held = new(StringComparer.Ordinal);
 
-    private readonly BackOff _backOff = new(BackOffMin, BackOffMax, new Random(plan.Seed + index));
+    private readonly BackOff _backOff = new(plan.BackOffFirst, plan.BackOffMax, new Random(plan.Seed + index));
     private readonly string _journalId = Guid.NewGuid().ToString("N");
     private readonly string _instanceId = Guid.NewGuid().ToString("N");
     private readonly string _text = new('x', plan.TextBytes);
@@ -397,7 +395,7 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
                     foreach (var outcome in batch.Entries.Where(entry => entry.CommandOutcome is not null))
                     {
                         _held.Remove(outcome.CommandOutcome.CommandId);
-                        tally.CommandDone();
+                        tally.CommandDone(outcome.CommandOutcome.CommandId);
                     }
 
                     break;

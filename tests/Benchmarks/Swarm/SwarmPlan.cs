@@ -34,6 +34,14 @@ internal sealed record SwarmPlan
 
     public double CommandsPerSecond { get; init; }
 
+    /// <summary>First and longest window of a node's back-off.</summary>
+    public TimeSpan BackOffFirst { get; init; } = TimeSpan.FromSeconds(1);
+
+    public TimeSpan BackOffMax { get; init; } = TimeSpan.FromSeconds(64);
+
+    /// <summary>Whoever creates a command reads its result by REST as soon as its node had it acknowledged.</summary>
+    public bool ReadsResults { get; init; }
+
     /// <summary>Links cut off without a word, per second; their nodes dial again.</summary>
     public double CutsPerSecond { get; init; }
 
@@ -49,6 +57,9 @@ internal sealed record SwarmPlan
     public bool FirstIsDeaf { get; init; }
 
     public int Seed { get; init; } = 1;
+
+    /// <summary>Latencies count from when a thing was done, which is later than when it was due by what this process is late.</summary>
+    public bool CountsFromDone { get; init; }
 }
 
 /// <summary>
@@ -96,6 +107,9 @@ internal sealed record SwarmReport
 
     /// <summary>From the request that creates a command until its node has the offer.</summary>
     public required Dictionary<int, long> OfferLatency { get; init; }
+
+    /// <summary>From the request that creates a command until another has read its result.</summary>
+    public required Dictionary<int, long> ResultLatency { get; init; }
 
     /// <summary>Links that came back from a Hub that drains.</summary>
     public required Dispersal[] Dispersals { get; init; }

@@ -5,7 +5,7 @@ using Hub.TestKit.Faults;
 namespace Hub.Benchmarks.Swarm;
 
 /// <summary>What a swarm did for a while.</summary>
-internal sealed record SwarmPeriod(SwarmReport First, SwarmReport Last, LatencyHistogram Deltas, LatencyHistogram Chats, LatencyHistogram Offers)
+internal sealed record SwarmPeriod(SwarmReport First, SwarmReport Last, LatencyHistogram Deltas, LatencyHistogram Chats, LatencyHistogram Offers, LatencyHistogram Results)
 {
     public double Seconds => Math.Max(0.001, (Last.At - First.At) / 1_000);
 
@@ -61,16 +61,17 @@ internal sealed class SwarmProcess : IAsyncDisposable
     public async Task<SwarmPeriod> WatchAsync(TimeSpan duration)
     {
         var first = await UntilAsync(_ => true, duration);
-        var (deltas, chats, offers) = (new LatencyHistogram(), new LatencyHistogram(), new LatencyHistogram());
+        var (deltas, chats, offers, results) = (new LatencyHistogram(), new LatencyHistogram(), new LatencyHistogram(), new LatencyHistogram());
         while (true)
         {
             var report = await NextAsync();
             deltas.Add(report.DeltaLatency);
             chats.Add(report.ChatLatency);
             offers.Add(report.OfferLatency);
+            results.Add(report.ResultLatency);
             if (report.At >= first.At + duration.TotalMilliseconds)
             {
-                return new SwarmPeriod(first, report, deltas, chats, offers);
+                return new SwarmPeriod(first, report, deltas, chats, offers, results);
             }
         }
     }

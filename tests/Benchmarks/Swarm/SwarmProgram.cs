@@ -25,7 +25,7 @@ internal sealed class SwarmProgram : IDisposable
 
     private readonly SwarmPlan _plan;
     private readonly TimeProvider _time = TimeProvider.System;
-    private readonly SwarmTally _tally = new();
+    private readonly SwarmTally _tally;
     private readonly SwarmPaths _paths;
     private readonly HttpClient _rest;
     private readonly SemaphoreSlim _calls = new(CallsMax);
@@ -41,6 +41,7 @@ internal sealed class SwarmProgram : IDisposable
     {
         _plan = plan;
         _paths = new SwarmPaths(plan);
+        _tally = new SwarmTally(plan);
         _random = new Random(plan.Seed);
         _rest = new HttpClient { BaseAddress = plan.Rest, DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey) } };
         (_deltas, _commands) = (plan.DeltasPerSecond, plan.CommandsPerSecond);
@@ -156,7 +157,7 @@ internal sealed class SwarmProgram : IDisposable
                 owed -= due;
                 for (var i = 0; i < due && _nodes.Length > 0; i++)
                 {
-                    act(_nodes[next++ % _nodes.Length], last + ((now - last) * (i + 1) / due));
+                    act(_nodes[next++ % _nodes.Length], _plan.CountsFromDone ? _time.GetTimestamp() : last + ((now - last) * (i + 1) / due));
                 }
 
                 last = now;
@@ -191,6 +192,11 @@ internal sealed class SwarmProgram : IDisposable
             };
             using var response = await _rest.PostAsJsonAsync($"/api/hosts/{node.HostId}/commands", body, _stopping.Token);
             _tally.CommandCreated(response.IsSuccessStatusCode);
+            if (_plan.ReadsResults && response.IsSuccessStatusCode)
+            {
+                var created = await response.Content.ReadFromJsonAsync<JsonElement>(_stopping.Token);
+                await ReadResultAsync(node.HostId, created.GetProperty("command").GetProperty("id").GetString()!, dueAt);
+            }
         }
         catch (Exception e) when (e is HttpRequestException or OperationCanceledException)
         {
@@ -200,6 +206,18 @@ internal sealed class SwarmProgram : IDisposable
         {
             _calls.Release();
         }
+    }
+
+    private async Task ReadResultAsync(string hostId, string commandId, long createdAt)
+    {
+        await _tally.UntilDoneAsync(commandId, _stopping.Token);
+        var read = await _rest.GetFromJsonAsync<JsonElement>($"/api/hosts/{hostId}/commands/{commandId}", _stopping.Token);
+        if (read.GetProperty("command").GetProperty("state").GetString() != "SUCCEEDED")
+        {
+            _tally.Fault($"{commandId} was acknowledged as done and is read as {read}");
+        }
+
+        _tally.Results.Add(_time.GetElapsedTime(createdAt));
     }
 
     private async Task FloodAsync(SwarmNode node)

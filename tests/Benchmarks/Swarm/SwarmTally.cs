@@ -3,12 +3,13 @@ using System.Collections.Concurrent;
 namespace Hub.Benchmarks.Swarm;
 
 /// <summary>What the nodes of a swarm count together.</summary>
-internal sealed class SwarmTally
+internal sealed class SwarmTally(SwarmPlan plan)
 {
     /// <summary>Faults kept for the report; the first tell most.</summary>
     private const int FaultsMax = 20;
 
     private readonly ConcurrentDictionary<string, long> _ends = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, TaskCompletionSource> _outcomes = new(StringComparer.Ordinal);
     private readonly ConcurrentQueue<string> _faults = new();
     private readonly ConcurrentQueue<Dispersal> _dispersals = new();
     private long _live;
@@ -28,6 +29,8 @@ internal sealed class SwarmTally
     public LatencyHistogram Chats { get; } = new();
 
     public LatencyHistogram Offers { get; } = new();
+
+    public LatencyHistogram Results { get; } = new();
 
     public void Dialled() => Interlocked.Increment(ref _dials);
 
@@ -51,7 +54,21 @@ internal sealed class SwarmTally
 
     public void CommandCreated(bool accepted) => Interlocked.Increment(ref accepted ? ref _commandsCreated : ref _commandsRefused);
 
-    public void CommandDone() => Interlocked.Increment(ref _commandsDone);
+    public void CommandDone(string commandId)
+    {
+        Interlocked.Increment(ref _commandsDone);
+        if (plan.ReadsResults)
+        {
+            OutcomeOf(commandId).TrySetResult();
+        }
+    }
+
+    /// <summary>Returns once the outcome of a command is acknowledged to its node. Asked for once for each command.</summary>
+    public async Task UntilDoneAsync(string commandId, CancellationToken cancellation)
+    {
+        await OutcomeOf(commandId).Task.WaitAsync(cancellation);
+        _outcomes.TryRemove(commandId, out _);
+    }
 
     public void Dispersed(Dispersal dispersal) => _dispersals.Enqueue(dispersal);
 
@@ -84,9 +101,14 @@ internal sealed class SwarmTally
         DeltaLatency = Deltas.TakeCounts(),
         ChatLatency = Chats.TakeCounts(),
         OfferLatency = Offers.TakeCounts(),
+        ResultLatency = Results.TakeCounts(),
         Dispersals = [.. TakeDispersals()],
         DeafEndedAfter = Volatile.Read(ref _deafEndedAfter),
     };
+
+    // Whoever comes first, the node or who created the command, makes it.
+    private TaskCompletionSource OutcomeOf(string commandId) =>
+        _outcomes.GetOrAdd(commandId, _ => new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously));
 
     private IEnumerable<Dispersal> TakeDispersals()
     {

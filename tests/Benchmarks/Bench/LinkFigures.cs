@@ -1,0 +1,145 @@
+using System.Diagnostics;
+using System.Globalization;
+using Hub.Benchmarks.Runtime;
+using Hub.Benchmarks.Swarm;
+using Hub.TestKit.Faults;
+
+namespace Hub.Benchmarks.Bench;
+
+/// <summary>Many links: what one costs that does nothing but live, and how fast all come back. They need twice as many open files (ulimit -n).</summary>
+internal static class LinkFigures
+{
+    private const int Links = 10_000;
+
+    /// <summary>Links that are there before memory is read the first time: what is made once does not count.</summary>
+    private const int FirstLinks = 500;
+
+    private const double HubMoreBytes = 8 * 1024;
+    private const double CpuMicrosecondsMax = 10;
+    private const double StormShare = 0.4;
+    private const double CommandsPerSecond = 20;
+
+    /// <summary>Longer than a heartbeat interval: all have had one.</summary>
+    private static readonly TimeSpan Settle = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan BackOffFirst = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan BackOffMax = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>A command that is offered later than this is late.</summary>
+    private static readonly TimeSpan LateAfter = TimeSpan.FromMilliseconds(250);
+
+    public static IEnumerable<Figure> All =>
+    [
+        new(
+            "idle-links",
+            "HTTP/2 streams on Kestrel with an empty handler, each on a connection of its own",
+            FormattableString.Invariant($"{Links} links: at most the floor and {HubMoreBytes / 1024} KB, at most {CpuMicrosecondsMax} µs CPU a second"),
+            ["KB per link", "CPU µs/s"],
+            medians => medians[Figure.Ours][0] <= medians[Figure.Floor][0] + (HubMoreBytes / 1024) && medians[Figure.Ours][1] <= CpuMicrosecondsMax,
+            new Contender(Figure.Ours, IdleAsync),
+            new Contender(Figure.Floor, IdleStreamsAsync)),
+        new(
+            "hello-storm",
+            "HTTP/2 connections with one stream each that Kestrel answers",
+            FormattableString.Invariant($"{Links} links back after a restart at {StormShare}x the floor, then no command later than {LateAfter.TotalMilliseconds} ms"),
+            ["links/s", "offer p99 µs"],
+            medians => medians[Figure.Ours][0] >= StormShare * medians[Figure.Floor][0] && medians[Figure.Ours][1] <= LateAfter.TotalMicroseconds,
+            new Contender(Figure.Ours, StormAsync),
+            new Contender(Figure.Floor, async _ =>
+            {
+                await using var floor = await Streams.StartAsync();
+                return [await floor.OpenAsync(Links), 0];
+            })),
+    ];
+
+    private static async Task<double[]> IdleAsync(double seconds)
+    {
+        await using var scene = await SwarmScene.StartAsync("sqlite");
+        var plan = await scene.PlanAsync();
+        await using var first = await SwarmProcess.StartAsync(plan with { Links = FirstLinks });
+        await first.UntilAllLiveAsync(FirstLinks, SwarmScene.Patience);
+        await first.WatchAsync(Settle);
+        using var hub = Process.GetProcessById(scene.Hubs[0].ProcessId);
+        var before = hub.WorkingSet64;
+        await using var others = await SwarmProcess.StartAsync(plan with { Links = Links - FirstLinks, Seed = 2 });
+        await others.UntilAllLiveAsync(Links - FirstLinks, SwarmScene.Patience);
+        return await CostAsync(hub, before, duration => others.WatchAsync(duration));
+    }
+
+    private static async Task<double[]> IdleStreamsAsync(double seconds)
+    {
+        await using var floor = await Streams.StartAsync();
+        await floor.OpenAsync(FirstLinks);
+        await Task.Delay(Settle, TimeProvider.System);
+        using var server = Process.GetProcessById(floor.ServerId);
+        var before = server.WorkingSet64;
+        await floor.OpenAsync(Links - FirstLinks);
+        return await CostAsync(server, before, duration => Task.Delay(duration, TimeProvider.System));
+    }
+
+    private static async Task<double[]> CostAsync(Process server, long before, Func<TimeSpan, Task> passAsync)
+    {
+        await passAsync(Settle);
+        server.Refresh();
+        var (cpu, clock) = (server.TotalProcessorTime, Stopwatch.StartNew());
+        await passAsync(Settle * 2);
+        server.Refresh();
+        return
+        [
+            (server.WorkingSet64 - before) / 1024.0 / (Links - FirstLinks),
+            (server.TotalProcessorTime - cpu).TotalMicroseconds / clock.Elapsed.TotalSeconds / Links,
+        ];
+    }
+
+    private static async Task<double[]> StormAsync(double seconds)
+    {
+        await using var scene = await SwarmScene.StartAsync("sqlite");
+        await using var swarm = await SwarmProcess.StartAsync(await scene.PlanAsync() with
+        {
+            Links = Links,
+            CommandsPerSecond = CommandsPerSecond,
+            BackOffFirst = BackOffFirst,
+            BackOffMax = BackOffMax,
+        });
+        var all = await swarm.UntilAllLiveAsync(Links, SwarmScene.Patience);
+        await scene.Hubs[0].KillAsync();
+        await scene.Hubs[0].StartAsync();
+        var serves = SwarmPlan.Now;
+        var back = await swarm.UntilAsync(report => report.Live == Links && report.Welcomes >= all.Welcomes + Links, SwarmScene.Patience);
+        var after = await swarm.WatchAsync(TimeSpan.FromSeconds(seconds));
+        return [Links / ((back.At - serves) / 1_000), after.Offers.Quantile(0.99).TotalMicroseconds];
+    }
+
+    /// <summary>The floor: a server and those who hold streams open on it.</summary>
+    private sealed class Streams(ChildProgram server, string port) : IAsyncDisposable
+    {
+        private readonly List<ChildProgram> _holders = [];
+
+        public int ServerId => server.ProcessId;
+
+        public static async Task<Streams> StartAsync()
+        {
+            var server = ChildProgram.Start("Hub.Benchmarks.dll", ["server", "kestrel"]);
+            var port = await server.ReadUntilAsync("port ") ?? throw new InvalidOperationException($"The floor does not serve: {server.Errors}");
+            return new Streams(server, port["port ".Length..]);
+        }
+
+        /// <returns>Streams that were opened per second.</returns>
+        public async Task<double> OpenAsync(int count)
+        {
+            var holder = ChildProgram.Start("Hub.Benchmarks.dll", ["hold", port, count.ToString(CultureInfo.InvariantCulture)]);
+            _holders.Add(holder);
+            var line = await holder.ReadUntilAsync(RuntimeLoads.HeldPrefix) ?? throw new InvalidOperationException($"The streams do not open: {holder.Errors}");
+            return double.Parse(line[RuntimeLoads.HeldPrefix.Length..], CultureInfo.InvariantCulture);
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            foreach (var holder in _holders)
+            {
+                await holder.DisposeAsync();
+            }
+
+            await server.DisposeAsync();
+        }
+    }
+}
