@@ -20,28 +20,8 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
 
     private const int BatchMax = 1_000;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Interval, time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                try
-                {
-                    await SweepAsync(stoppingToken);
-                }
-                catch (StoreUnavailableException e)
-                {
-                    LogNotSwept(e.Message);
-                }
-            }
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
-            // The process ends; old rows wait for the next start.
-        }
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Periodic.RunAsync(Interval, time, SweepAsync, LogNotSwept, stoppingToken);
 
     internal async Task SweepAsync(CancellationToken cancellation)
     {
