@@ -45,6 +45,21 @@ public abstract class AuditTests(StoreFixture fixture)
         Assert.DoesNotContain(joinToken, JsonSerializer.Serialize(entries), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("update audit_log set detail = 'changed'")]
+    [InlineData("delete from audit_log")]
+    public async Task Entry_ChangedOrRemovedByTheHub_IsRefusedByTheStore(string statement)
+    {
+        await using var hub = await StartAsync();
+        var stage = await Stage.SetAsync(hub);
+        using var owner = hub.As(stage.OwnerToken);
+        var before = (await owner.ReadAsync("/api/audit")).Expect(200).Text;
+
+        await Assert.ThrowsAnyAsync<System.Data.Common.DbException>(() => hub.Store.WriteAsync(stage.TeamId, tx => { tx.Execute(statement); }).Within());
+
+        Assert.Equal(before, (await owner.ReadAsync("/api/audit")).Expect(200).Text);
+    }
+
     [Fact]
     public async Task List_ByFilter_ShowsWhatFits()
     {
