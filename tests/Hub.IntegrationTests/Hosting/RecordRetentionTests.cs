@@ -265,7 +265,7 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
         private static object RecordOf(string team, string collection, string id, long at, string status) =>
             new { team, host = $"host-{team}", collection, id, version = at * 1000, status, body = Array.Empty<byte>(), now = at };
 
-        private Task WriteAsync(string sql, object args) => hub.Store.WriteAsync(Store.SystemTeam, tx => tx.Execute(sql, args)).Within();
+        private async Task WriteAsync(string sql, object args) => await hub.Store.WriteAsync(Store.SystemTeam, tx => tx.Execute(sql, args)).Within();
     }
 }
 

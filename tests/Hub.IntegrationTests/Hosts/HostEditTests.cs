@@ -1,5 +1,7 @@
+using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosting;
+using Hub.Storage;
 using Hub.TestKit;
 using Microsoft.Extensions.Hosting;
 
