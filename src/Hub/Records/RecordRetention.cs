@@ -12,13 +12,13 @@ internal static class RecordRetention
     public const long DayMs = 24L * 60 * 60 * 1000;
 
     private const string KeptSinceSql = """
-        select @nowMs - p.retention_days * @DayMs from teams t join plans p on p.plan = t.plan
+        select @NowMs - p.retention_days * @DayMs from teams t join plans p on p.plan = t.plan
         where t.team_id = @teamId and p.retention_days is not null
         """;
 
     /// <summary>Epoch milliseconds a team's history starts at; null where it is kept for ever.</summary>
     public static Task<long?> KeptSinceAsync(StoreReader reader, string teamId, long nowMs) =>
-        reader.QuerySingleOrDefaultAsync<long?>(KeptSinceSql, new { nowMs, DayMs, teamId });
+        reader.QuerySingleOrDefaultAsync<long?>(KeptSinceSql, new { NowMs = nowMs, DayMs, teamId });
 
     /// <summary>Whether the next sweep would remove the change, were it stored.</summary>
     public static bool IsOver(StoreTransaction tx, string teamId, RecordChange change) =>

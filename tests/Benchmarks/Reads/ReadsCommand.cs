@@ -10,7 +10,7 @@ namespace Hub.Benchmarks.Reads;
 /// <summary>What a dashboard waits for when much is stored, beside the statements of the store alone.</summary>
 internal static class ReadsCommand
 {
-    private const int WarmUpCalls = 20;
+    private const int WarmUpCalls = 100;
 
     /// <summary>The p95 of a route is at most so many times that of its statements.</summary>
     private const double RatioMax = 3;

@@ -101,7 +101,10 @@ internal sealed class ReadsDatabase(DbConnection connection, ReadsOptions option
         Insert("feedback", options.Tasks / 10, "feedback_id, team_id, host_id, kind, status, body, created_at, version, fingerprint",
             $"'feedback-' || {NumberSql}, '{Team}', '', 'idea', 'OPEN', {item}, {AtSql}, 1, ''", itemArguments);
         transaction.Commit();
-        connection.Execute("analyze");
+        if (_isPostgres)
+        {
+            connection.Execute("vacuum analyze"); // As the server does by itself after a while; SQLite has no such habit.
+        }
 
         void Records(string collection, string prefix, int count, string status, string parent, IMessage body)
         {

@@ -21,7 +21,6 @@ public abstract class ListTagTests(StoreFixture fixture)
         { "hosts/{host}/run-approvals", "node", "hosts/{host}/run-approvals", """{"items":[{"eventId":"ask2"}]}""" },
         { "hosts/{host}/context", "node", "hosts/{host}/context/sync", """{"agent":"other","computed_at":8}""" },
         { "hosts/{host}/usage/ledger", "node", "hosts/{host}/usage/sync", """{"byAgent":[{"agent":"main","total_cost_usd":0.7}]}""" },
-        { "hosts/{host}/commands", "owner", "hosts/{host}/commands", """{"type":"echo"}""" },
         { "hosts/{host}/canvas", "node", "hosts/{host}/canvas", """{"agents":{"main":{"state":"thinking"}}}""" },
         { "approvals", "owner", "hosts/{host}/commands", """{"type":"echo","requires_approval":true}""" },
         { "feedback", "owner", "feedback", """{"message":"again"}""" },
