@@ -12,6 +12,7 @@ return args switch
     ["runtime", .. var options] => await RuntimeBenchmark.RunAsync(RuntimeOptions(new Words(options))),
     ["resync", .. var options] => await ResyncCommand.RunAsync(ResyncOptions(new Words(options))),
     ["kill", .. var options] => await KillCommand.RunAsync(KillOptions(new Words(options))),
+    ["proxy", .. var options] => await ProxyCommand.RunAsync(ProxyOptions(new Words(options))),
     ["storm", .. var options] => await StormCommand.RunAsync(SwarmOptions(new Words(options), links: 2_000)),
     ["fair", .. var options] => await FairCommand.RunAsync(
         SwarmOptions(new Words(options), links: 100), TimeSpan.FromSeconds(new Words(options).Number("--seconds", 20.0))),
@@ -38,6 +39,15 @@ static KillOptions KillOptions(Words words) => new(
 
 static ResyncOptions ResyncOptions(Words words) => new(words.Number("--records", 50_000), words.Number("--changed", 1_000), Stores(words));
 
+static ProxyOptions ProxyOptions(Words words) => new(
+    Address(words.Text("--http")),
+    Address(words.Text("--grpc")),
+    words.Text("--token"),
+    words.Text("--node"),
+    TimeSpan.FromSeconds(words.Number("--heartbeat", 25.0)));
+
+static Uri? Address(string? text) => text is null ? null : new Uri(text);
+
 static ReadsOptions ReadsOptions(Words words) => new(
     words.Number("--hosts", 1_000),
     words.Number("--tasks", 100_000),
@@ -58,6 +68,7 @@ static int Usage()
         dotnet run -c Release --project tests/Benchmarks -- runtime [--repeats 5] [--seconds 4] [--only ping-pong,one-way,unary] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- kill [--kills 20] [--nodes 50] [--pace-ms 250] [--store sqlite|postgres] [--seed N]
         dotnet run -c Release --project tests/Benchmarks -- resync [--records 50000] [--changed 1000] [--store sqlite|postgres]
+        dotnet run -c Release --project tests/Benchmarks -- proxy [--http URL --grpc URL --token T] [--node "COMMAND"] [--heartbeat 25]
         dotnet run -c Release --project tests/Benchmarks -- storm [--links 2000] [--store sqlite|postgres] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- fair [--links 100] [--seconds 20] [--store sqlite|postgres] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- soak [--minutes 30] [--load 0.7] [--links 200] [--store sqlite|postgres] [--json FILE]

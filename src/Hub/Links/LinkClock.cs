@@ -218,7 +218,7 @@ internal sealed partial class LinkClock(
     /// </summary>
     private void Drain()
     {
-        var links = registry.Links;
+        var links = registry.BeginDrain();
         var spread = TimeSpan.FromSeconds(Math.Min(links.Count / DrainPerSecond, DrainSpreadMax.TotalSeconds));
         foreach (var (place, link) in links.Index())
         {

@@ -1,6 +1,6 @@
-using Google.Protobuf.WellKnownTypes;
 using Hub.Commands;
 using Hub.Contracts.V1;
+using Timestamp = Google.Protobuf.WellKnownTypes.Timestamp;
 
 namespace Hub.Tests.Commands;
 

@@ -1,7 +1,7 @@
-using Google.Protobuf.WellKnownTypes;
 using Hub.Contracts.V1;
 using Hub.Hosts;
 using Host = Hub.Contracts.V1.Host;
+using Timestamp = Google.Protobuf.WellKnownTypes.Timestamp;
 
 namespace Hub.Tests.Hosts;
 

@@ -29,6 +29,7 @@ public sealed class FaultProxy : IAsyncDisposable
     {
         _time = time;
         Target = target;
+        ComesFrom = target.IsLoopback ? IPAddress.Loopback : IPAddress.Any;
         _listener.Start();
         Url = new Uri($"http://{_listener.LocalEndpoint}");
         _accepting = AcceptAsync();
@@ -40,8 +41,8 @@ public sealed class FaultProxy : IAsyncDisposable
     /// <summary>Where the next connections lead: a Hub that starts again has another port.</summary>
     public Uri Target { get; set; }
 
-    /// <summary>The address the next connections reach the target from; any of 127.0.0.0/8.</summary>
-    public IPAddress ComesFrom { get; set; } = IPAddress.Loopback;
+    /// <summary>The address the next connections reach the target from; any of 127.0.0.0/8 for a target on loopback.</summary>
+    public IPAddress ComesFrom { get; set; }
 
     /// <summary>Prepares a connection before its first byte.</summary>
     public Action<ProxiedConnection>? Accepted { get; set; }
@@ -120,7 +121,7 @@ public sealed class FaultProxy : IAsyncDisposable
                 }
 
                 hub.Bind(new IPEndPoint(from, 0));
-                await hub.ConnectAsync(IPEndPoint.Parse(Target.Authority), _stopping.Token);
+                await hub.ConnectAsync(Target.Host, Target.Port, _stopping.Token);
                 var connection = new ProxiedConnection(node, hub, _time);
                 Accepted?.Invoke(connection);
                 Arrived(connection);
