@@ -53,10 +53,10 @@ internal sealed class EntityVersion(FieldPath? answerField, FieldPath? matchFiel
         return SetTag(http, Uri.EscapeDataString(version));
     }
 
-    /// <summary>Sets the ETag of an answer that names no version, such as a list: its very bytes are the version.</summary>
+    /// <summary>Sets the ETag of an answer that names no version, such as a list: its very bytes are the version. A method's own tag stays.</summary>
     /// <returns>True if the client has these very bytes, so that 304 is the answer.</returns>
     public static bool SetETagOf(HttpContext http, ReadOnlySpan<byte> body) =>
-        IsRead(http) && SetTag(http, Base64Url.EncodeToString(SHA256.HashData(body).AsSpan(0, ContentTagBytes)));
+        IsRead(http) && http.Response.Headers.ETag.Count == 0 && SetTag(http, Base64Url.EncodeToString(SHA256.HashData(body).AsSpan(0, ContentTagBytes)));
 
     /// <summary>Whether an error says that If-Match did not hold: ABORTED, unless its reason has a status of its own.</summary>
     public bool IsRefusal(HttpContext http, RestError error) =>
