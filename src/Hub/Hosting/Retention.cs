@@ -12,7 +12,7 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
     private static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
 
     /// <summary>Events kept per team, whatever their age.</summary>
-    private const long EventsPerTeamMax = 1_000_000;
+    public const long EventsPerTeamMax = 1_000_000;
 
     internal const int BatchMax = 1_000;
 
