@@ -321,6 +321,39 @@ public sealed class HubLinkTests : IAsyncLifetime
         await hub.Ended.Within();
     }
 
+    [Theory]
+    [InlineData(Ending.Goodbye)]
+    [InlineData(Ending.EndOfStream)]
+    [InlineData(Ending.Silence)]
+    public async Task Drain_TheLinkEndsLater_TheDelayCountsFromTheDrain(Ending ending)
+    {
+        var time = new ManualTimeProvider();
+        await using var link = Link(time);
+        var waiting = Reaches(link, LinkPhase.Waiting);
+        await link.StartAsync();
+        var hub = await _server.NextLinkAsync();
+        hub.Answers = false;
+        await link.PublishTaskAsync(SessionFixture.Task("t1")); // A node does not leave by itself while something is unacknowledged.
+        await hub.NextAsync(frame => frame.Batch is not null);
+        var told = TimeSpan.FromSeconds(60);
+        var comesBack = time.GetUtcNow() + told;
+
+        hub.Send(new ConnectResponse { Drain = new Drain { ReconnectAfter = Duration.FromTimeSpan(told) } });
+        hub.Offer("c1", "unknown");
+        await hub.NextAsync(frame => frame.Batch?.Lane is Lane.Commands); // The answer to what came after the Drain.
+        time.Advance(ending is Ending.Silence ? NodeLink.SilenceMax : TimeSpan.FromSeconds(5));
+        if (ending is Ending.Goodbye)
+        {
+            hub.Send(new ConnectResponse { Goodbye = new Goodbye { Reason = GoodbyeReason.Drain, RetryAfter = Duration.FromTimeSpan(told) } });
+        }
+        else if (ending is Ending.EndOfStream)
+        {
+            hub.Break();
+        }
+
+        Assert.Equal(comesBack, (await waiting.Within()).Until);
+    }
+
     [Fact]
     public async Task NewCredential_IsStoredBeforeItIsConfirmed()
     {
@@ -396,6 +429,13 @@ public sealed class HubLinkTests : IAsyncLifetime
             time.Advance(until - time.GetUtcNow());
         }
     };
+
+    public enum Ending
+    {
+        Goodbye,
+        EndOfStream,
+        Silence,
+    }
 
     private static Task<LinkState> Reaches(HubLink link, LinkPhase phase)
     {

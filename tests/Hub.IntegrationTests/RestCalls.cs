@@ -34,6 +34,13 @@ internal static class RestCalls
     public static Task<RestAnswer> WriteAsync(this HttpClient client, string path, object body, params (string Key, string Value)[] headers) =>
         client.CallAsync(HttpMethod.Post, path, body, headers);
 
+    /// <summary>A host's tasks as the Hub has them, each with its status, in the order of their ids.</summary>
+    public static async Task<string[]> TasksOfAsync(this HttpClient client, string hostId) =>
+    [
+        .. (await client.ReadAsync($"/api/hosts/{hostId}/tasks"))["tasks"].EnumerateArray()
+            .Select(task => $"{task.GetProperty("id").GetString()} {task.GetProperty("status").GetString()}").Order(StringComparer.Ordinal),
+    ];
+
     public static async Task<RestAnswer> CallAsync(
         this HttpClient client, HttpMethod method, string path, object? body = null, params (string Key, string Value)[] headers)
     {

@@ -83,12 +83,13 @@ public sealed class PostgresServer : IAsyncDisposable
     }
 
     /// <summary>A new empty database; returns its connection string.</summary>
-    public async Task<string> CreateDatabaseAsync()
+    /// <param name="template">What the new database is a copy of; nobody may be connected to it.</param>
+    public async Task<string> CreateDatabaseAsync(string template = "template0")
     {
         var name = $"hub_{Interlocked.Increment(ref _databases)}";
         await using var connection = new NpgsqlConnection(ConnectionString("postgres"));
         await connection.OpenAsync();
-        await using var create = new NpgsqlCommand($"create database {name} template template0 strategy file_copy", connection);
+        await using var create = new NpgsqlCommand($"create database {name} template {template} strategy file_copy", connection);
         await create.ExecuteNonQueryAsync();
         return ConnectionString(name);
     }

@@ -11,18 +11,26 @@ public sealed class RawNode : IAsyncDisposable
     private RawNode(AsyncDuplexStreamingCall<ConnectRequest, ConnectResponse> call) => _call = call;
 
     /// <summary>Opens the stream and sends nothing.</summary>
-    public static RawNode Dial(HubHost hub, string credential) =>
-        new(new LinkService.LinkServiceClient(hub.Channel).Connect(HubHost.With(credential)));
+    public static RawNode Dial(HubHost hub, string credential) => Dial(hub.Channel, credential);
+
+    /// <summary>Opens the stream on a way of its own to the Hub and sends nothing.</summary>
+    public static RawNode Dial(ChannelBase channel, string credential) =>
+        new(new LinkService.LinkServiceClient(channel).Connect(HubHost.With(credential)));
 
     /// <summary>Opens the stream and says Hello with an empty journal, or with what <paramref name="change"/> makes of it.</summary>
     public static async Task<RawNode> ConnectAsync(
         HubHost hub, string credential, string instanceId = "instance", string journalId = "journal", Action<Hello>? change = null)
     {
         var node = Dial(hub, credential);
+        await node.HelloAsync(instanceId, journalId, change);
+        return node;
+    }
+
+    public Task HelloAsync(string instanceId = "instance", string journalId = "journal", Action<Hello>? change = null)
+    {
         var hello = new Hello { ProtocolMin = 1, ProtocolMax = 1, InstanceId = instanceId, JournalId = journalId };
         change?.Invoke(hello);
-        await node.SendAsync(new ConnectRequest { Hello = hello });
-        return node;
+        return SendAsync(new ConnectRequest { Hello = hello });
     }
 
     public static ConnectRequest TaskBatch(long firstSeq, params (string Id, string Status)[] tasks) => Batch(

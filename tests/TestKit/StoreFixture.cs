@@ -16,6 +16,9 @@ public abstract class StoreFixture : IAsyncDisposable
     /// <summary>Options for a new, empty database.</summary>
     internal abstract Task<StoreOptions> CreateDatabaseAsync();
 
+    /// <summary>A copy of a database that nobody has open, as a backup is.</summary>
+    internal abstract Task<StoreOptions> CopyAsync(StoreOptions options);
+
     /// <summary>A connection beside the store, which sees what is committed.</summary>
     internal abstract DbConnection Connect(StoreOptions options);
 
@@ -41,6 +44,14 @@ public sealed class SqliteStoreFixture : StoreFixture
         Backend = StoreBackend.Sqlite,
         SqlitePath = Path.Combine(_directory, $"{Interlocked.Increment(ref _databases)}.db"),
     });
+
+    internal override async Task<StoreOptions> CopyAsync(StoreOptions options)
+    {
+        Checkpoint(options);
+        var copy = await CreateDatabaseAsync();
+        File.Copy(options.SqlitePath, copy.SqlitePath);
+        return copy;
+    }
 
     internal override DbConnection Connect(StoreOptions options)
     {
@@ -73,6 +84,12 @@ public sealed class PostgresStoreFixture : StoreFixture
         Backend = StoreBackend.Postgres,
         ConnectionString = await (await PostgresServer.SharedAsync()).CreateDatabaseAsync(),
     };
+
+    internal override async Task<StoreOptions> CopyAsync(StoreOptions options)
+    {
+        var database = new NpgsqlConnectionStringBuilder(options.ConnectionString).Database!;
+        return options with { ConnectionString = await (await PostgresServer.SharedAsync()).CreateDatabaseAsync(database) };
+    }
 
     internal override DbConnection Connect(StoreOptions options)
     {

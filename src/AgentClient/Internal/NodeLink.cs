@@ -47,7 +47,10 @@ internal sealed class NodeLink(
                 end = await reading;
             }
 
-            return end;
+            // However a link that was asked to go ends, the node comes back at the moment it was told with that.
+            return _drain is { } asked && end is LinkEnd.Dismissed { Reason: GoodbyeReason.Drain } or LinkEnd.Failed or LinkEnd.Silent
+                ? Drained(asked)
+                : end;
         }
         finally
         {

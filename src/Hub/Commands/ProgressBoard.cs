@@ -9,7 +9,7 @@ internal sealed class ProgressBoard
     public const int MessageLengthMax = 500;
 
     /// <summary>Commands remembered; beyond it new ones show no progress until others end.</summary>
-    private const int CommandsMax = 100_000;
+    public const int CommandsMax = 100_000;
 
     private readonly ConcurrentDictionary<string, CommandProgress> _latest = new(StringComparer.Ordinal);
 

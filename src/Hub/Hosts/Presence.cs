@@ -102,8 +102,12 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         lock (entry.Gate)
         {
             entry.OnLink = false;
-            entry.Become(
-                draining ? HostState.Draining : HostState.Suspect, draining ? HostStateReason.Drain : HostStateReason.LinkEnded, time.NowMs());
+            if (entry.State == HostState.Online || (draining && entry.State == HostState.Suspect))
+            {
+                // A host that is missed already does not come nearer because its link is given up too.
+                entry.Become(
+                    draining ? HostState.Draining : HostState.Suspect, draining ? HostStateReason.Drain : HostStateReason.LinkEnded, time.NowMs());
+            }
         }
     }
 

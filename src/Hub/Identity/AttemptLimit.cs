@@ -16,7 +16,7 @@ internal sealed class AttemptLimit(TimeProvider time)
     public static readonly TimeSpan Window = TimeSpan.FromMinutes(15);
 
     /// <summary>Counts kept; beyond that the oldest go, which the bounds of the others outlast.</summary>
-    private const int CountsMax = 20_000;
+    public const int CountsMax = 20_000;
 
     private readonly Lock _lock = new();
     private readonly Dictionary<string, Count> _counts = new(StringComparer.Ordinal);

@@ -16,7 +16,7 @@ internal sealed partial class CloneQuarantine(LinkRegistry registry, Store store
     private const int AlternationsMax = 3;
 
     /// <summary>Instances remembered per host; a process that starts again and again makes many of them.</summary>
-    private const int InstancesMax = 64;
+    public const int InstancesMax = 64;
 
     private static readonly TimeSpan AlternationWithin = TimeSpan.FromSeconds(60);
 

@@ -27,7 +27,7 @@ internal sealed partial class LinkClock(
     private static readonly TimeSpan DrainSpreadMax = TimeSpan.FromMinutes(2);
 
     /// <summary>Links whose rows are written again in one job.</summary>
-    private const int AssertedLinksMax = 200;
+    public const int AssertedLinksMax = 200;
 
     // The timer's: a renewal waits for the store, which must not hold up the links.
     private Task _renewing = Task.CompletedTask;
@@ -218,7 +218,7 @@ internal sealed partial class LinkClock(
     /// </summary>
     private void Drain()
     {
-        var links = registry.Links;
+        var links = registry.BeginDrain();
         var spread = TimeSpan.FromSeconds(Math.Min(links.Count / DrainPerSecond, DrainSpreadMax.TotalSeconds));
         foreach (var (place, link) in links.Index())
         {

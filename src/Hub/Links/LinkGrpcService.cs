@@ -112,6 +112,10 @@ internal sealed partial class LinkGrpcService(
                 await HoldBackAsync(link, rates.Received(link.Identity.TeamId, link.Identity.HostId, RecordsOf(frame), bytes), stopping);
             }
         }
+        catch (RpcException e) when (e.StatusCode == StatusCode.ResourceExhausted)
+        {
+            link.End(GoodbyeReason.ProtocolError, $"A frame has at most {LinkOptions.FrameBytesMax} bytes.");
+        }
         catch (Exception e) when (IsEnd(e, stopping))
         {
             // The node went away, or the link ends: a normal end either way.

@@ -10,7 +10,7 @@ namespace Hub.Links;
 internal sealed class LinkOutbox
 {
     /// <summary>Control frames waiting; a node that lets more pile up does not read.</summary>
-    private const int ControlFramesMax = 64;
+    public const int ControlFramesMax = 64;
 
     private readonly Lock _gate = new();
     private readonly WakeSignal _ready = new();

@@ -8,6 +8,7 @@ namespace Hub.Links;
 internal sealed class LinkRegistry(TimeProvider time)
 {
     private readonly ConcurrentDictionary<string, Link> _links = new(StringComparer.Ordinal);
+    private volatile bool _isDraining;
 
     /// <summary>Identifies this process among the replicas.</summary>
     public string ReplicaId { get; } = EntityId.New("replica", time);
@@ -48,6 +49,19 @@ internal sealed class LinkRegistry(TimeProvider time)
                 return older == present ? link : present;
             });
         older?.End(GoodbyeReason.TakenOver, "A newer link of this host was opened.");
+        if (_isDraining)
+        {
+            // It came too late to be told a delay of its own, and backs off as after any other end.
+            link.End(GoodbyeReason.Drain, "The Hub is shutting down; dial again.");
+        }
+    }
+
+    /// <summary>No link stays from now on.</summary>
+    /// <returns>The links to send away. One that is opened meanwhile is among them or ends by itself, for the flag is set first.</returns>
+    public IReadOnlyCollection<Link> BeginDrain()
+    {
+        _isDraining = true;
+        return Links;
     }
 
     /// <summary>Takes the link out, if it still is the host's.</summary>

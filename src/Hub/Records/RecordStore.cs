@@ -126,6 +126,11 @@ internal sealed class RecordStore(StoreGuards guards)
         var conflictId = stored is not null && guards.BaseVersion && IsConflict(change, bodyHash, stored)
             ? WriteConflict(tx, change, stored, StoredBody(), body)
             : null;
+        if (stored is null && RecordRetention.IsOver(tx, teamId, change))
+        {
+            return default;
+        }
+
         var unchanged = stored is not null && stored.BodyHash == bodyHash && stored.DeletedAt is null == body is not null;
         if (!unchanged)
         {

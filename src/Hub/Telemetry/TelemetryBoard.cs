@@ -11,13 +11,13 @@ namespace Hub.Telemetry;
 internal sealed class TelemetryBoard(TimeProvider time)
 {
     /// <summary>Reports kept; the one longest unheard of goes first. With 32 KiB each this bounds the memory too.</summary>
-    private const int ReportsMax = 1_000;
+    public const int ReportsMax = 1_000;
 
     /// <summary>Reports of one address in one window; a node sends one in five minutes.</summary>
-    private const int PerAddressMax = 12;
+    public const int PerAddressMax = 12;
 
     /// <summary>Addresses counted in one window; beyond it new ones are refused until the next.</summary>
-    private const int AddressesMax = 10_000;
+    public const int AddressesMax = 10_000;
 
     private static readonly TimeSpan Window = TimeSpan.FromMinutes(1);
 

@@ -14,17 +14,17 @@ internal sealed class EphemeralBoard(TimeProvider time)
     public const string ProgressKind = "progress";
 
     /// <summary>Keys remembered per team; beyond it new keys only reach those who watch now.</summary>
-    private const int KeysMax = 10_000;
+    public const int KeysMax = 10_000;
 
     /// <summary>Bytes of values remembered per team, as messages; beyond it likewise.</summary>
-    private const int BytesMax = 32 * 1024 * 1024;
+    public const int BytesMax = 32 * 1024 * 1024;
 
-    private const int KindLengthMax = 64;
-    private const int KeyLengthMax = 200;
+    public const int KindLengthMax = 64;
+    public const int KeyLengthMax = 200;
 
     private static readonly TimeSpan LifetimeDefault = TimeSpan.FromMinutes(5);
     private static readonly TimeSpan LifetimeMin = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LifetimeMax = TimeSpan.FromMinutes(10);
+    public static readonly TimeSpan LifetimeMax = TimeSpan.FromMinutes(10);
 
     private readonly ConcurrentDictionary<string, Team> _teams = new(StringComparer.Ordinal);
 

@@ -132,6 +132,22 @@ public abstract class PresenceTests(StoreFixture fixture)
         Assert.Equal(("OFFLINE", "LINK_ENDED"), (offline.State, offline.Reason));
     }
 
+    [Theory]
+    [InlineData(38, "SUSPECT")]
+    [InlineData(63, "OFFLINE")]
+    public async Task Link_ThatEndsAfterItFellSilent_LeavesItsHostAsItIs(int silentSeconds, string state)
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        await using var link = await scene.ConnectAsync();
+
+        var silent = await scene.HostAsync(after: silentSeconds);
+        await link.CompleteAsync();
+        await link.ReadUntilEndAsync();
+
+        Assert.Equal((state, "SILENT"), (silent.State, silent.Reason));
+        Assert.Equal(silent, await scene.HostAsync());
+    }
+
     [Fact]
     public async Task Heartbeats_EveryFewSeconds_CostOneRowWritePerMinute()
     {

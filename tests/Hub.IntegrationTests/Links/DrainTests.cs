@@ -40,4 +40,25 @@ public sealed class DrainTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
             Assert.InRange(told[i], Slot * i, Slot * (i + 1));
         }
     }
+
+    [Fact]
+    public async Task Stop_ANodeSaysHelloAfterTheOthersWereTold_IsSentAwayToo()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var late = (await hub.ClaimAsync("late")).Credential;
+        await using var first = await RawNode.ConnectAsync(hub, (await hub.ClaimAsync("first")).Credential);
+        Assert.NotNull((await first.ReadAsync()).Welcome);
+        await using var dialled = RawNode.Dial(hub, late);
+        await using var second = await RawNode.ConnectAsync(hub, (await hub.ClaimAsync("second")).Credential);
+        Assert.NotNull((await second.ReadAsync()).Welcome); // On the same connection after the dial, which has arrived then.
+
+        var stopping = hub.StopAsync();
+        await first.ReadUntilEndAsync();
+        await second.ReadUntilEndAsync();
+        await dialled.HelloAsync();
+        var frames = await dialled.ReadUntilEndAsync();
+
+        Assert.Equal(GoodbyeReason.Drain, frames[^1].Goodbye.Reason);
+        await stopping.Within();
+    }
 }

@@ -47,6 +47,31 @@ public abstract class ReplicaTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Renew_OfAReplicaWithMoreLinksThanOneJobAsserts_AssertsAll()
+    {
+        var time = new ManualTimeProvider();
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
+        var nodes = new List<RawNode>();
+        for (var i = 0; i <= LinkClock.AssertedLinksMax; i++)
+        {
+            var node = await RawNode.ConnectAsync(hub, (await hub.ClaimAsync($"node-{i}")).Credential);
+            await node.ReadAsync();
+            nodes.Add(node);
+        }
+
+        await LoseAsync(hub, time);
+        var lost = await LiveAsync(hub);
+        await hub.RenewReplicaAsync();
+
+        Assert.Equal(0, lost);
+        Assert.Equal(nodes.Count, await LiveAsync(hub));
+        foreach (var node in nodes)
+        {
+            await node.DisposeAsync();
+        }
+    }
+
+    [Fact]
     public async Task Renew_OfAReplicaThatWasTakenForLost_LeavesAHostThatDialledElsewhere()
     {
         var time = new ManualTimeProvider();
@@ -88,6 +113,9 @@ public abstract class ReplicaTests(StoreFixture fixture)
     }
 
     /// <summary>What another replica does when this one has stood still for too long.</summary>
+    private static Task<long> LiveAsync(HubHost hub) => hub.Store.ReadAsync(
+        TeamScope.System, reader => reader.QuerySingleAsync<long>("select count(*) from links where state = 'LIVE'")).Within();
+
     private static async Task LoseAsync(HubHost hub, ManualTimeProvider time)
     {
         time.SetClock(time.GetUtcNow().AddSeconds(15));
