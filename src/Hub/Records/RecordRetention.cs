@@ -21,9 +21,9 @@ internal static class RecordRetention
         reader.QuerySingleOrDefaultAsync<long?>(KeptSinceSql, new { NowMs = nowMs, DayMs, teamId });
 
     /// <summary>Whether the next sweep would remove the change, were it stored.</summary>
-    public static bool IsOver(StoreTransaction tx, string teamId, RecordChange change) =>
+    public static bool IsOver(StoreTransaction tx, RecordChange change) =>
         change.Version <= VersionAt(tx.NowMs - DayMs) // No plan keeps less than a day, and what is new must not cost a look.
-        && IsOver(change, tx.QuerySingleOrDefault<long?>(KeptSinceSql, new { tx.NowMs, DayMs, teamId }));
+        && IsOver(change, tx.QuerySingleOrDefault<long?>(KeptSinceSql, new { tx.NowMs, DayMs, teamId = change.TeamId }));
 
     /// <param name="change">A change of a record that is not stored.</param>
     /// <param name="keptSince">As <see cref="KeptSinceAsync"/> gave it.</param>

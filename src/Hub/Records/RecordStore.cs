@@ -126,7 +126,7 @@ internal sealed class RecordStore(StoreGuards guards)
         var conflictId = stored is not null && guards.BaseVersion && IsConflict(change, bodyHash, stored)
             ? WriteConflict(tx, change, stored, StoredBody(), body)
             : null;
-        if (stored is null && RecordRetention.IsOver(tx, teamId, change))
+        if (stored is null && RecordRetention.IsOver(tx, change))
         {
             return default;
         }

@@ -50,7 +50,8 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
     private long _epoch;
     private long _chatDown;
     private int _hub;
-    private long _made;
+    // Versions are times in microseconds, ids take what is left of them.
+    private long _made = time.GetUtcNow().ToUnixTimeMilliseconds() * 1_000;
     private (TimeSpan Told, long At, long DialledAt)? _drained;
 
     public string HostId => hostId;
