@@ -1,6 +1,7 @@
 using System.Globalization;
 using Hub.Benchmarks;
 using Hub.Benchmarks.Faults;
+using Hub.Benchmarks.Reads;
 using Hub.Benchmarks.Runtime;
 using Hub.Benchmarks.Swarm;
 
@@ -17,6 +18,7 @@ return args switch
         SwarmOptions(new Words(options), links: 100), TimeSpan.FromSeconds(new Words(options).Number("--seconds", 20.0))),
     ["soak", .. var options] => await SoakCommand.RunAsync(
         SwarmOptions(new Words(options), links: 200), new Words(options).Number("--minutes", 30), new Words(options).Number("--load", 0.7)),
+    ["reads", .. var options] => await ReadsCommand.RunAsync(ReadsOptions(new Words(options))),
     // The processes that a benchmark starts.
     ["swarm"] => await SwarmProgram.RunAsync(),
     ["server", var kind] => await RuntimeServers.RunAsync(kind),
@@ -46,6 +48,14 @@ static ProxyOptions ProxyOptions(Words words) => new(
 
 static Uri? Address(string? text) => text is null ? null : new Uri(text);
 
+static ReadsOptions ReadsOptions(Words words) => new(
+    words.Number("--hosts", 1_000),
+    words.Number("--tasks", 100_000),
+    words.Number("--messages", 1_000_000),
+    words.Number("--calls", 200),
+    Stores(words),
+    words.Text("--json"));
+
 static string[] Stores(Words words) => words.Text("--store") is { } store ? [store] : ["sqlite", "postgres"];
 
 static SwarmOptions SwarmOptions(Words words, int links) => new(
@@ -62,6 +72,7 @@ static int Usage()
         dotnet run -c Release --project tests/Benchmarks -- storm [--links 2000] [--store sqlite|postgres] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- fair [--links 100] [--seconds 20] [--store sqlite|postgres] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- soak [--minutes 30] [--load 0.7] [--links 200] [--store sqlite|postgres] [--json FILE]
+        dotnet run -c Release --project tests/Benchmarks -- reads [--hosts 1000] [--tasks 100000] [--messages 1000000] [--calls 200] [--store sqlite|postgres] [--json FILE]
         """);
     return 2;
 }

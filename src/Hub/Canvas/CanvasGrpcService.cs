@@ -14,7 +14,7 @@ namespace Hub.Canvas;
 /// hub.v1.CanvasService: what agents show. Values live on the <see cref="EphemeralBoard"/>, where nodes with a link put theirs under the same
 /// kinds; nothing is ever refused for its size or shape, since a node would send it again every 5 s.
 /// </summary>
-internal sealed class CanvasGrpcService(Access access, Presence presence, EphemeralBoard board, CanvasQueries queries, TimeProvider time)
+internal sealed class CanvasGrpcService(Access access, NodeCalls calls, EphemeralBoard board, CanvasQueries queries, TimeProvider time)
     : CanvasService.CanvasServiceBase
 {
     private const string SlotKind = "canvas.slot";
@@ -42,7 +42,7 @@ internal sealed class CanvasGrpcService(Access access, Presence presence, Epheme
 
     public override async Task<PushCanvasResponse> PushCanvas(PushCanvasRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         var clean = CleanText.Of(request);
 
         // Both shapes name what they know: one that says agents:{} does not take away what the other said a moment ago.
@@ -87,7 +87,7 @@ internal sealed class CanvasGrpcService(Access access, Presence presence, Epheme
 
     public override async Task<ClearCanvasResponse> ClearCanvas(ClearCanvasRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         var before = time.GetUtcNow() - ClearSpares;
         foreach (var kind in new[] { SlotKind, AgentKind, EventKind, CardKind })
         {
@@ -99,7 +99,7 @@ internal sealed class CanvasGrpcService(Access access, Presence presence, Epheme
 
     public override async Task<ShowCanvasCardResponse> ShowCanvasCard(ShowCanvasCardRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         if (CleanText.Of(request).Card is { } card)
         {
             Put(host, CardKind, CardKey(card), card);
@@ -140,7 +140,7 @@ internal sealed class CanvasGrpcService(Access access, Presence presence, Epheme
 
     public override async Task<AckCanvasQueriesResponse> AckCanvasQueries(AckCanvasQueriesRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         var clean = CleanText.Of(request);
         var acked = queries.Take(host.HostId, clean.QueryIds.Take(QueryIdsMax).ToHashSet(StringComparer.Ordinal));
         for (var i = 0; i < Math.Min(clean.Cards.Count, CardsMax); i++)
@@ -154,7 +154,7 @@ internal sealed class CanvasGrpcService(Access access, Presence presence, Epheme
 
     public override async Task<CallPersonResponse> CallPerson(CallPersonRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         var clean = CleanText.Of(request);
         var call = new Struct
         {
@@ -168,13 +168,6 @@ internal sealed class CanvasGrpcService(Access access, Presence presence, Epheme
         };
         Put(host, CallKind, clean.AgentId, call);
         return new() { Ok = true };
-    }
-
-    private async Task<HostAccess> HeardAsync(ServerCallContext context, string hostId)
-    {
-        var host = await access.NodeAsync(context, hostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
-        return host;
     }
 
     private void Put(HostAccess host, string kind, string key, Struct value, Duration? lifetime = null) =>

@@ -8,7 +8,7 @@ using Hub.Identity;
 namespace Hub.Capabilities;
 
 /// <summary>hub.v1.CapabilityService: authorises, calls, maps.</summary>
-internal sealed class CapabilityGrpcService(Access access, TeamCapabilities capabilities, Presence presence, TimeProvider time)
+internal sealed class CapabilityGrpcService(Access access, TeamCapabilities capabilities, NodeCalls calls, TimeProvider time)
     : CapabilityService.CapabilityServiceBase
 {
     /// <summary>Nodes ask every 50 minutes, so that a token that was replaced is in use within an hour.</summary>
@@ -35,15 +35,13 @@ internal sealed class CapabilityGrpcService(Access access, TeamCapabilities capa
 
     public override async Task<GetCapabilityContextResponse> GetCapabilityContext(GetCapabilityContextRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         return await capabilities.ContextAsync(host.TeamId, context.CancellationToken);
     }
 
     public override async Task<GetGithubTokenResponse> GetGithubToken(GetGithubTokenRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         var token = await capabilities.CredentialAsync(
             host.TeamId, CapabilityCatalogue.Github, CapabilityCatalogue.GithubToken, context.CancellationToken);
         return new()

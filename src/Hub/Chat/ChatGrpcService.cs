@@ -11,7 +11,7 @@ namespace Hub.Chat;
 
 /// <summary>hub.v1.ChatService: chat of nodes without a link, and of people.</summary>
 internal sealed partial class ChatGrpcService(
-    Access access, Store store, Presence presence, LinkRegistry links, ILogger<ChatGrpcService> log) : ChatService.ChatServiceBase
+    Access access, Store store, NodeCalls calls, LinkRegistry links, ILogger<ChatGrpcService> log) : ChatService.ChatServiceBase
 {
     private const int BatchMax = 1_000;
 
@@ -24,13 +24,11 @@ internal sealed partial class ChatGrpcService(
 
     public override async Task<SyncChatResponse> SyncChat(SyncChatRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         if (request.Messages.Count > BatchMax)
         {
             throw HubException.InvalidField("messages", $"Send at most {BatchMax} messages at once.");
         }
-
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
         var response = new SyncChatResponse();
         var messages = new List<ChatMessage>(request.Messages.Count);
         foreach (var message in request.Messages)

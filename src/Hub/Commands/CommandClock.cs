@@ -1,3 +1,4 @@
+using Hub.Hosting;
 using Hub.Links;
 using Hub.Storage;
 
@@ -29,28 +30,8 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
         where l.replica_id = @replicaId and l.state = 'LIVE' and c.state = 'QUEUED'
         """;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Tick, time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                try
-                {
-                    await SweepAsync(stoppingToken);
-                }
-                catch (StoreUnavailableException e)
-                {
-                    LogNotSwept(e.Message);
-                }
-            }
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
-            // The process ends; what is due is due at the next start.
-        }
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Periodic.RunAsync(Tick, time, SweepAsync, LogNotSwept, stoppingToken);
 
     internal async Task SweepAsync(CancellationToken cancellation)
     {

@@ -15,7 +15,7 @@ namespace Hub.Commands;
 
 /// <summary>hub.v1.CommandService: people create and follow commands, nodes without a link claim and report them.</summary>
 internal sealed class CommandGrpcService(
-    Access access, RateLimits rates, Store store, CommandCreation creation, ApprovalDecisions approvals, HostDirectory directory, Presence presence,
+    Access access, RateLimits rates, Store store, CommandCreation creation, ApprovalDecisions approvals, HostDirectory directory, NodeCalls calls, Presence presence,
     LinkRegistry links, ProgressBoard progress)
     : CommandService.CommandServiceBase
 {
@@ -60,7 +60,7 @@ internal sealed class CommandGrpcService(
         var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
         if (host.IsNode && request.Status == PendingWord)
         {
-            await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+            await calls.HeardAsync(host);
             return new() { Commands = { await ClaimAsync(host, context.CancellationToken) } };
         }
 
@@ -142,8 +142,7 @@ internal sealed class CommandGrpcService(
 
     public override async Task<AckCommandResponse> AckCommand(AckCommandRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         var clean = CleanText.Of(request);
         var command = await store.WriteAsync(
             host.TeamId,

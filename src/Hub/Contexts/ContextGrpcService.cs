@@ -7,12 +7,11 @@ using Hub.Records;
 namespace Hub.Contexts;
 
 /// <summary>hub.v1.ContextService: what agents are told, one record per agent.</summary>
-internal sealed class ContextGrpcService(Access access, RecordIntake intake, RecordPages pages, Presence presence) : ContextService.ContextServiceBase
+internal sealed class ContextGrpcService(Access access, RecordIntake intake, RecordPages pages, NodeCalls calls) : ContextService.ContextServiceBase
 {
     public override async Task<SyncContextResponse> SyncContext(SyncContextRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         var told = new AgentContext
         {
             Agent = request.Agent,

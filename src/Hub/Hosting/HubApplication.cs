@@ -212,6 +212,7 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<WatchFeed>();
         services.AddSingleton<WatchCount>();
         services.AddSingleton<Presence>();
+        services.AddSingleton<NodeCalls>();
         services.AddHostedService(provider => provider.GetRequiredService<Presence>());
         services.AddHostedService<LinkClock>();
         services.AddHostedService<CommandClock>();

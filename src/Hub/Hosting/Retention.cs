@@ -1,4 +1,3 @@
-using Hub.Records;
 using Hub.Storage;
 
 namespace Hub.Hosting;
@@ -9,39 +8,16 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan TombstonesKept = TimeSpan.FromDays(30);
 
-    /// <summary>Run events and trust events: whatever repeats one later than this stores it anew.</summary>
-    private static readonly TimeSpan LogsKept = TimeSpan.FromDays(30);
-
     /// <summary>Events, and with them the commands of deleted hosts that they tell of.</summary>
     private static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
 
     /// <summary>Events kept per team, whatever their age.</summary>
     public const long EventsPerTeamMax = 1_000_000;
 
-    private const int BatchMax = 1_000;
+    internal const int BatchMax = 1_000;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Interval, time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                try
-                {
-                    await SweepAsync(stoppingToken);
-                }
-                catch (StoreUnavailableException e)
-                {
-                    LogNotSwept(e.Message);
-                }
-            }
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
-            // The process ends; old rows wait for the next start.
-        }
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Periodic.RunAsync(Interval, time, SweepAsync, LogNotSwept, stoppingToken);
 
     internal async Task SweepAsync(CancellationToken cancellation)
     {
@@ -55,12 +31,6 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
                         select host_id, collection, record_id from records where deleted_at is not null and deleted_at <= @before limit @limit)
                     """,
                     new { before = tx.NowMs - (long)TombstonesKept.TotalMilliseconds, limit = BatchMax });
-                var logs = RecordCollections.All.Where(collection => collection.IsLog).Max(collection => tx.Execute(
-                    """
-                    delete from records where (host_id, collection, record_id) in (
-                        select host_id, collection, record_id from records where collection = @Name and changed_at <= @before limit @limit)
-                    """,
-                    new { collection.Name, before = tx.NowMs - (long)LogsKept.TotalMilliseconds, limit = BatchMax }));
                 var events = tx.Execute(
                     """
                     delete from events where (team_id, seq) in (select team_id, seq from events where at <= @before limit @limit)
@@ -79,44 +49,14 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
                         select command_id from commands where host_id in (select host_id from hosts where deleted_at <= @before) limit @limit)
                     """,
                     new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
-                var byPlan = SweepHistory(tx);
+                var byPlan = PlanRetention.Sweep(tx, BatchMax);
                 var sessions = SweepIdentity(tx);
-                return new[] { tombstones, logs, orphans, events, surplus, byPlan, sessions }.Max() == BatchMax;
+                return new[] { tombstones, orphans, events, surplus, byPlan, sessions }.Max() == BatchMax;
             },
             cancellation))
         {
             cancellation.ThrowIfCancellationRequested();
         }
-    }
-
-    /// <summary>
-    /// Chat and finished commands past what the team's plan keeps. What a node has still to get stays, whatever its age. The audit log is
-    /// no history of this kind: nothing removes it.
-    /// </summary>
-    private static int SweepHistory(StoreTransaction tx)
-    {
-        var due = new { tx.NowMs, dayMs = (long)TimeSpan.FromDays(1).TotalMilliseconds, limit = BatchMax };
-        var chat = tx.Execute(
-            """
-            delete from chat_messages where (host_id, message_id) in (
-                select c.host_id, c.message_id
-                from plans p join teams t on t.plan = p.plan join hosts h on h.team_id = t.team_id join chat_messages c on c.host_id = h.host_id
-                where p.retention_days is not null and c.direction in ('to_node', 'from_node')
-                    and c.received_at <= @NowMs - p.retention_days * @dayMs and (c.direction = 'from_node' or c.delivered_at is not null)
-                limit @limit)
-            """,
-            due);
-        var commands = tx.Execute(
-            """
-            delete from commands where command_id in (
-                select c.command_id
-                from plans p join teams t on t.plan = p.plan join hosts h on h.team_id = t.team_id join commands c on c.host_id = h.host_id
-                where p.retention_days is not null
-                    and c.created_at <= @NowMs - p.retention_days * @dayMs and c.finished_at <= @NowMs - p.retention_days * @dayMs
-                limit @limit)
-            """,
-            due);
-        return Math.Max(chat, commands);
     }
 
     /// <summary>Sessions with their refresh tokens, and links to set a password, past their time.</summary>

@@ -6,7 +6,7 @@ using Hub.Text;
 namespace Hub.Hosts;
 
 /// <summary>hub.v1.HostConfigService: authorises, calls, maps.</summary>
-internal sealed class HostConfigGrpcService(Access access, HostConfiguration configuration, Presence presence)
+internal sealed class HostConfigGrpcService(Access access, HostConfiguration configuration, NodeCalls calls)
     : HostConfigService.HostConfigServiceBase
 {
     public override async Task<GetHostConfigResponse> GetHostConfig(GetHostConfigRequest request, ServerCallContext context)
@@ -67,11 +67,7 @@ internal sealed class HostConfigGrpcService(Access access, HostConfiguration con
     private async Task<HostAccess> ReadableAsync(ServerCallContext context, string hostId, TeamRole role)
     {
         var host = await access.HostAsync(context, hostId, role, node: true);
-        if (host.IsNode)
-        {
-            await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
-        }
-
+        await calls.HeardAsync(host);
         return host;
     }
 }

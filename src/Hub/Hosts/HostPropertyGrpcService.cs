@@ -6,7 +6,7 @@ using Hub.Text;
 namespace Hub.Hosts;
 
 /// <summary>hub.v1.HostPropertyService: authorises, calls, maps.</summary>
-internal sealed class HostPropertyGrpcService(Access access, HostProperties properties, Presence presence)
+internal sealed class HostPropertyGrpcService(Access access, HostProperties properties, NodeCalls calls)
     : HostPropertyService.HostPropertyServiceBase
 {
     public override async Task<ListHostPropertiesResponse> ListHostProperties(ListHostPropertiesRequest request, ServerCallContext context)
@@ -36,8 +36,7 @@ internal sealed class HostPropertyGrpcService(Access access, HostProperties prop
 
     public override async Task<ReportHostPropertiesResponse> ReportHostProperties(ReportHostPropertiesRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         return new() { Properties = { await properties.ReportAsync(host, CleanText.Of(request).Properties, context.CancellationToken) } };
     }
 }

@@ -7,12 +7,11 @@ using Hub.Records;
 namespace Hub.Insights;
 
 /// <summary>hub.v1.InsightService: reflections and insights. A node sends its latest 200 again and again; none is deleted by absence.</summary>
-internal sealed class InsightGrpcService(Access access, RecordIntake intake, RecordPages pages, Presence presence) : InsightService.InsightServiceBase
+internal sealed class InsightGrpcService(Access access, RecordIntake intake, RecordPages pages, NodeCalls calls) : InsightService.InsightServiceBase
 {
     public override async Task<SyncReflectionsResponse> SyncReflections(SyncReflectionsRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         var (taken, rejected, _) = await intake.TakeAsync(
             host, RecordCollections.Reflections, request.Reflections, "reflections", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
@@ -39,8 +38,7 @@ internal sealed class InsightGrpcService(Access access, RecordIntake intake, Rec
 
     public override async Task<SyncInsightsResponse> SyncInsights(SyncInsightsRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.Insights, request.Insights, "insights", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }

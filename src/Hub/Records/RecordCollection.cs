@@ -56,6 +56,11 @@ internal sealed class RecordCollection
     /// <summary>Records never change and only grow in number: snapshots show the latest, and old ones are removed.</summary>
     public bool IsLog { get; init; }
 
+    /// <summary>
+    /// Statuses in which a record is history, which plans keep for a time; empty for all. Null where it is state and stays.
+    /// </summary>
+    public IReadOnlyList<string>? HistoryIn { get; init; }
+
     /// <summary>The record stays for good: something is derived from what it was before.</summary>
     public bool IsPermanent { get; init; }
 
@@ -89,6 +94,9 @@ internal sealed class RecordCollection
     public RecordColumns ColumnsOf(IMessage? body) => body is null
         ? RecordColumns.None
         : new RecordColumns(TextOf(body, Status), TextOf(body, Agent), TextOf(body, Level), TextOf(body, Parent));
+
+    /// <summary>Whether a plan keeps the record for a time only.</summary>
+    public bool IsHistory(IMessage body) => HistoryIn is { } statuses && (statuses.Count == 0 || statuses.Contains(TextOf(body, Status)));
 
     /// <summary>The fault that makes a record, or the deletion of one, unacceptable for good, or null.</summary>
     public HubException? Fault(string recordId, IMessage? body)

@@ -10,6 +10,7 @@ internal static class RecordCollections
     public static readonly RecordCollection Tasks =
         new(Collection.Tasks, "tasks", WatchKind.Task, WatchKind.TaskDeleted, HostTask.Descriptor)
         {
+            HistoryIn = ["done", "cancelled", "resolved_externally"],
             Status = "status",
             Agent = "assignee",
             Level = "priority",
@@ -18,6 +19,7 @@ internal static class RecordCollections
     public static readonly RecordCollection TaskComments =
         new(Collection.TaskComments, "task_comments", WatchKind.TaskComment, WatchKind.TaskCommentDeleted, TaskComment.Descriptor)
         {
+            HistoryIn = [],
             Agent = "author",
             Parent = "task_id",
             ChangedAt = "timestamp",
@@ -26,6 +28,7 @@ internal static class RecordCollections
     public static readonly RecordCollection Reflections =
         new(Collection.Reflections, "reflections", WatchKind.Reflection, WatchKind.ReflectionDeleted, Reflection.Descriptor)
         {
+            HistoryIn = [],
             Agent = "author",
             Level = "severity",
             ChangedAt = "updated_at",
@@ -34,6 +37,7 @@ internal static class RecordCollections
     public static readonly RecordCollection Insights =
         new(Collection.Insights, "insights", WatchKind.Insight, WatchKind.InsightDeleted, Insight.Descriptor)
         {
+            HistoryIn = ["closed"],
             Status = "status",
             Level = "priority",
             ChangedAt = "updated_at",
@@ -42,6 +46,7 @@ internal static class RecordCollections
     public static readonly RecordCollection Runs =
         new(Collection.Runs, "runs", WatchKind.Run, WatchKind.RunDeleted, AgentRun.Descriptor)
         {
+            HistoryIn = ["completed", "failed", "cancelled", "archived"],
             Status = "status",
             Agent = "agent_id",
             ChangedAt = "updated_at",
@@ -50,6 +55,7 @@ internal static class RecordCollections
     public static readonly RecordCollection RunEvents =
         new(Collection.RunEvents, "run_events", WatchKind.RunEvent, WatchKind.RunEventDeleted, RunEvent.Descriptor)
         {
+            HistoryIn = [],
             IsLog = true,
             Status = "type",
             Agent = "agent_id",
@@ -60,6 +66,7 @@ internal static class RecordCollections
     public static readonly RecordCollection TrustEvents =
         new(Collection.TrustEvents, "trust_events", WatchKind.TrustEvent, WatchKind.TrustEventDeleted, TrustEvent.Descriptor)
         {
+            HistoryIn = [],
             IsLog = true,
             Agent = "agent_id",
             Level = "severity",

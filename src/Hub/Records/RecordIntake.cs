@@ -71,14 +71,19 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
             return [];
         }
 
-        var known = (await store.ReadAsync(
+        var (known, keptSince) = await store.ReadAsync(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<KnownRow>(
-                $"{KnownSql} and {reader.Dialect.In("record_id", "ids")}",
-                new { hostId = host.HostId, collection.Name, ids = reader.Dialect.InValue(changes.Select(change => change.RecordId).Distinct()) }),
-            cancellation)).ToDictionary(row => row.RecordId, row => row.BodyHash, StringComparer.Ordinal);
+            async reader => (
+                (await reader.QueryAsync<KnownRow>(
+                    $"{KnownSql} and {reader.Dialect.In("record_id", "ids")}",
+                    new { hostId = host.HostId, collection.Name, ids = reader.Dialect.InValue(changes.Select(change => change.RecordId).Distinct()) }))
+                .ToDictionary(row => row.RecordId, row => row.BodyHash, StringComparer.Ordinal),
+                await RecordRetention.KeptSinceAsync(reader, host.TeamId, time.NowMs())),
+            cancellation);
         return changes.FindAll(change =>
-            !known.TryGetValue(change.RecordId, out var hash) || hash != RecordStore.HashOf(collection.Write(change.Body!, change.RecordId)));
+            known.TryGetValue(change.RecordId, out var hash)
+                ? hash != RecordStore.HashOf(collection.Write(change.Body!, change.RecordId))
+                : !RecordRetention.IsOver(change, keptSince));
     }
 
     /// <summary>Halves what the store refuses until the culprit stands alone.</summary>

@@ -73,6 +73,11 @@ internal sealed class RecordStore(StoreGuards guards)
         var conflictId = stored is not null && guards.BaseVersion && IsConflict(change, bodyHash, stored)
             ? WriteConflict(tx, teamId, hostId, change, stored, body)
             : null;
+        if (stored is null && RecordRetention.IsOver(tx, teamId, change))
+        {
+            return default;
+        }
+
         var unchanged = stored is not null && stored.BodyHash == bodyHash && stored.DeletedAt is null == body is not null;
         var columns = change.Collection.ColumnsOf(change.Body);
         tx.Execute(UpsertSql, new

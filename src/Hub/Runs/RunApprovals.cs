@@ -1,3 +1,4 @@
+using Hub.Hosting;
 using Hub.Identity;
 using Hub.Records;
 using Hub.Storage;
@@ -67,28 +68,8 @@ internal sealed partial class RunApprovals(Store store, RecordStore records, Tim
         }
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Interval, time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                try
-                {
-                    await SweepAsync(stoppingToken);
-                }
-                catch (StoreUnavailableException e)
-                {
-                    LogNotSwept(e.Message);
-                }
-            }
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
-            // The process ends; the next one starts to count anew.
-        }
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        Periodic.RunAsync(Interval, time, SweepAsync, LogNotSwept, stoppingToken);
 
     private bool IsNamed(string hostId, string eventId)
     {

@@ -10,7 +10,7 @@ namespace Hub.Runs;
 
 /// <summary>hub.v1.RunService: runs of agents, their events, trust events, and what waits for a person.</summary>
 internal sealed class RunGrpcService(
-    Access access, RecordIntake intake, RecordPages pages, RunApprovals approvals, RunDecisions decisions, Presence presence, TimeProvider time)
+    Access access, RecordIntake intake, RecordPages pages, RunApprovals approvals, RunDecisions decisions, NodeCalls calls, TimeProvider time)
     : RunService.RunServiceBase
 {
     private const string Approve = "approve";
@@ -18,7 +18,7 @@ internal sealed class RunGrpcService(
 
     public override async Task<SyncRunsResponse> SyncRuns(SyncRunsRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.Runs, request.Runs, "runs", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
@@ -40,7 +40,7 @@ internal sealed class RunGrpcService(
 
     public override async Task<PushRunEventsResponse> PushRunEvents(PushRunEventsRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         foreach (var step in request.Events.Where(step => step.RunId.Length == 0))
         {
             step.RunId = request.RunId;
@@ -61,7 +61,7 @@ internal sealed class RunGrpcService(
 
     public override async Task<SyncTrustEventsResponse> SyncTrustEvents(SyncTrustEventsRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         var (taken, rejected, _) = await intake.TakeAsync(host, RecordCollections.TrustEvents, request.Events, "events", context.CancellationToken);
         return new() { Ok = true, Synced = taken, Rejected = { rejected } };
     }
@@ -77,7 +77,7 @@ internal sealed class RunGrpcService(
 
     public override async Task<SyncRunApprovalsResponse> SyncRunApprovals(SyncRunApprovalsRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         if (request.Items.Count <= RecordIntake.ItemsMax)
         {
             approvals.Named(host, request.Items.Select(item => item.EventId).Where(id => id.Length <= RecordCollection.ShortTextMax));
@@ -116,7 +116,7 @@ internal sealed class RunGrpcService(
 
     public override async Task<AckDecisionsResponse> AckDecisions(AckDecisionsRequest request, ServerCallContext context)
     {
-        var host = await HeardAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         if (request.EventIds.Count > RecordIntake.ItemsMax)
         {
             throw HubException.InvalidField("event_ids", $"Name at most {RecordIntake.ItemsMax} events at once.");
@@ -124,12 +124,5 @@ internal sealed class RunGrpcService(
 
         var acked = request.EventIds.Count == 0 ? 0 : await decisions.AckAsync(host, request.EventIds, context.CancellationToken);
         return new() { Ok = true, Acked = acked };
-    }
-
-    private async Task<HostAccess> HeardAsync(ServerCallContext context, string hostId)
-    {
-        var host = await access.NodeAsync(context, hostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
-        return host;
     }
 }

@@ -158,7 +158,8 @@ internal sealed class SqliteEngine : StoreEngine
         // BeginWrite has taken the write lock.
     }
 
-    public override string MigrationSql(Migration migration) => migration.Sql.Replace("{blob}", _dialect.BlobType, StringComparison.Ordinal);
+    public override string MigrationSql(Migration migration) =>
+        migration.Sql.Replace("{blob}", _dialect.BlobType, StringComparison.Ordinal) + ";\n" + migration.SqliteSql;
 
     public override void PrepareRoles(DbConnection connection, DbTransaction transaction)
     {

@@ -12,15 +12,14 @@ namespace Hub.Tasks;
 
 /// <summary>hub.v1.TaskService: tasks of nodes without a link, and of all hosts for reading; comments; the conflict ledger.</summary>
 internal sealed class TaskGrpcService(
-    Access access, Store store, RecordStore records, RecordIntake intake, RecordPages pages, ConflictLedger conflicts, Presence presence, TimeProvider time)
+    Access access, Store store, RecordStore records, RecordIntake intake, RecordPages pages, ConflictLedger conflicts, NodeCalls calls, TimeProvider time)
     : TaskService.TaskServiceBase
 {
     private const int CommentMax = 64 * 1024;
 
     public override async Task<SyncTasksResponse> SyncTasks(SyncTasksRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
+        var host = await calls.HeardAsync(context, request.HostId);
         var now = time.NowMs() * 1000;
         var (taken, rejected, conflicting) = await intake.TakeAsync(
             host, RecordCollections.Tasks, request.Tasks, "tasks", context.CancellationToken,

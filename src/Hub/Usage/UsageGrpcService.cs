@@ -8,7 +8,7 @@ using Hub.Records;
 namespace Hub.Usage;
 
 /// <summary>hub.v1.UsageService: the latest snapshot of a node, and the ledger derived from all of them.</summary>
-internal sealed class UsageGrpcService(Access access, RecordIntake intake, RecordPages pages, UsageLedger ledger, Presence presence)
+internal sealed class UsageGrpcService(Access access, RecordIntake intake, RecordPages pages, UsageLedger ledger, NodeCalls calls)
     : UsageService.UsageServiceBase
 {
     /// <summary>A host has one snapshot.</summary>
@@ -16,14 +16,12 @@ internal sealed class UsageGrpcService(Access access, RecordIntake intake, Recor
 
     public override async Task<SyncUsageResponse> SyncUsage(SyncUsageRequest request, ServerCallContext context)
     {
-        var host = await access.NodeAsync(context, request.HostId);
+        var host = await calls.HeardAsync(context, request.HostId);
         if (new[] { request.ByAgent.Count, request.ByModel.Count, request.Caps.Count, request.CapStatuses.Count, request.RoutingSuggestions.Count }
             .Any(count => count > RecordIntake.ItemsMax))
         {
             throw HubException.InvalidField("by_agent", $"Send at most {RecordIntake.ItemsMax} items in each list.");
         }
-
-        await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: false, heartbeat: null);
         var snapshot = new UsageSnapshot
         {
             Id = Current,

@@ -1,3 +1,5 @@
+using System.Buffers.Text;
+using System.Security.Cryptography;
 using Google.Protobuf;
 using Grpc.Core;
 using Hub.Transcoding.Errors;
@@ -14,6 +16,9 @@ namespace Hub.Transcoding.Calls;
 internal sealed class EntityVersion(FieldPath? answerField, FieldPath? matchField, Func<FieldPath?, IMessage, string> textOf)
 {
     private const string Unset = "0";
+
+    /// <summary>Bytes of the hash that tell two contents of one address apart.</summary>
+    private const int ContentTagBytes = 16;
 
     /// <summary>Fills the request field from If-Match. Our tags say nothing about bytes, so a W/ that a proxy put in front is no harm.</summary>
     public void BindIfMatch(HttpContext http, IMessage request)
@@ -45,14 +50,26 @@ internal sealed class EntityVersion(FieldPath? answerField, FieldPath? matchFiel
         }
 
         // What an entity tag cannot hold is escaped, so that every text can be a version.
-        var tag = new EntityTagHeaderValue($"\"{Uri.EscapeDataString(version)}\"");
-        http.Response.Headers.ETag = tag.ToString();
-        return (HttpMethods.IsGet(http.Request.Method) || HttpMethods.IsHead(http.Request.Method))
-            && http.Request.GetTypedHeaders().IfNoneMatch.Any(
-                known => known.Equals(EntityTagHeaderValue.Any) || known.Compare(tag, useStrongComparison: false));
+        return SetTag(http, Uri.EscapeDataString(version));
     }
+
+    /// <summary>Sets the ETag of an answer that names no version, such as a list: its very bytes are the version. A method's own tag stays.</summary>
+    /// <returns>True if the client has these very bytes, so that 304 is the answer.</returns>
+    public static bool SetETagOf(HttpContext http, ReadOnlySpan<byte> body) =>
+        IsRead(http) && http.Response.Headers.ETag.Count == 0 && SetTag(http, Base64Url.EncodeToString(SHA256.HashData(body).AsSpan(0, ContentTagBytes)));
 
     /// <summary>Whether an error says that If-Match did not hold: ABORTED, unless its reason has a status of its own.</summary>
     public bool IsRefusal(HttpContext http, RestError error) =>
         matchField is not null && error is { Code: StatusCode.Aborted, Reason: null } && http.Request.Headers.IfMatch.Count > 0;
+
+    private static bool SetTag(HttpContext http, string text)
+    {
+        var tag = new EntityTagHeaderValue($"\"{text}\"");
+        http.Response.Headers.ETag = tag.ToString();
+        return IsRead(http) && http.Request.Headers.IfNoneMatch.Count > 0
+            && http.Request.GetTypedHeaders().IfNoneMatch.Any(
+                known => known.Equals(EntityTagHeaderValue.Any) || known.Compare(tag, useStrongComparison: false));
+    }
+
+    private static bool IsRead(HttpContext http) => HttpMethods.IsGet(http.Request.Method) || HttpMethods.IsHead(http.Request.Method);
 }

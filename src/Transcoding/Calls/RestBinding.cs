@@ -67,6 +67,9 @@ internal sealed class RestBinding
 
     public bool IsNeverStored => _options.NoStore;
 
+    /// <summary>What names no version of its own and may be stored is told apart by its bytes.</summary>
+    public bool IsTaggedByContent => Version is null && !IsNeverStored;
+
     /// <summary>Makes the request message: what the rule binds, then what headers add.</summary>
     public async ValueTask<IMessage> BindAsync(HttpContext http)
     {

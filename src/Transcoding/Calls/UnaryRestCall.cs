@@ -32,6 +32,12 @@ internal sealed class UnaryRestCall<TResponse>(
 
         if (Binding.RawBody(answer) is { } raw)
         {
+            if (Binding.IsTaggedByContent && EntityVersion.SetETagOf(http, raw.Data.Span))
+            {
+                http.Response.StatusCode = 304;
+                return;
+            }
+
             SetHead(http, status, raw.ContentType);
             http.Response.ContentLength = raw.Data.Length;
             await http.Response.Body.WriteAsync(raw.Data.Memory, http.RequestAborted);
@@ -40,6 +46,12 @@ internal sealed class UnaryRestCall<TResponse>(
 
         using var body = new PooledBuffer();
         Binding.WriteAnswer(answer, body);
+        if (Binding.IsTaggedByContent && EntityVersion.SetETagOf(http, body.Span))
+        {
+            http.Response.StatusCode = 304;
+            return;
+        }
+
         SetHead(http, status, JsonContentType);
         await CompressedBody.SendAsync(http, body.Memory, isSecret: Binding.IsNeverStored);
     }

@@ -133,17 +133,14 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
             parameters.Add(Parameter(RestHeaders.IdempotencyKey, "header", key, surface));
         }
 
-        if (options.Version is { } version)
+        if (verb == "GET" && HasTag(rule))
         {
-            if (verb == "GET" && version.EtagField.Length > 0)
-            {
-                parameters.Add(Header("If-None-Match", "Entity tags the client has; 304 answers if the present one is among them."));
-            }
+            parameters.Add(Header("If-None-Match", "Entity tags the client has; 304 answers if the present one is among them."));
+        }
 
-            if (version.IfMatchField.Length > 0 && verb != "GET")
-            {
-                parameters.Add(Header("If-Match", "Entity tag the change is meant for; 412 answers if it is no longer the present one."));
-            }
+        if (verb != "GET" && options.Version is { IfMatchField.Length: > 0 })
+        {
+            parameters.Add(Header("If-Match", "Entity tag the change is meant for; 412 answers if it is no longer the present one."));
         }
 
         return parameters;
@@ -223,11 +220,16 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
             : _schemas.Message(type, surface));
     }
 
+    /// <summary>A version, or else, of what is read whole and may be stored, its bytes (<see cref="Calls.EntityVersion"/>).</summary>
+    private static bool HasTag(Rule rule) => rule.Options.Version is { } version
+        ? version.EtagField.Length > 0
+        : rule.Verb == "GET" && !rule.Options.NoStore && !rule.Method.IsServerStreaming;
+
     private JsonObject Responses(Rule rule)
     {
         var (method, _, verb, _, surface, options) = rule;
         var responses = new JsonObject();
-        var hasTag = options.Version is { EtagField.Length: > 0 };
+        var hasTag = HasTag(rule);
         var content = AnswerContent(rule);
         var comment = comments.Of(method.OutputType);
         var statuses = new SortedSet<int> { options.SuccessStatus > 0 ? options.SuccessStatus : 200 };
@@ -241,7 +243,7 @@ internal sealed class OpenApiDocument(SurfaceTable surfaces, ProtoComments comme
             var response = new JsonObject { ["description"] = comment.Length > 0 ? comment : "Success." };
             if (hasTag)
             {
-                var tag = new JsonObject { ["description"] = "The resource's version.", ["schema"] = Text() };
+                var tag = new JsonObject { ["description"] = options.Version is null ? "Stands for these very bytes." : "The resource's version.", ["schema"] = Text() };
                 response["headers"] = new JsonObject { ["ETag"] = tag };
             }
 

@@ -4,7 +4,9 @@ using System.Text.Json;
 using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.IntegrationTests.Contract;
+using Hub.Storage;
 using Hub.TestKit;
+using Npgsql;
 
 namespace Hub.IntegrationTests.Audit;
 
@@ -43,6 +45,22 @@ public abstract class AuditTests(StoreFixture fixture)
             entry.GetProperty("action").GetString() == "host.claimed" ? ("join_token", "join token") : ("user", "you@example.com"),
             (entry.GetProperty("actorKind").GetString()!, entry.GetProperty("actor").GetString()!)));
         Assert.DoesNotContain(joinToken, JsonSerializer.Serialize(entries), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("update audit_log set detail = 'changed'")]
+    [InlineData("delete from audit_log")]
+    public async Task Entry_ChangedOrRemovedByTheHub_IsRefusedByTheStore(string statement)
+    {
+        await using var hub = await StartAsync();
+        var stage = await Stage.SetAsync(hub);
+        using var owner = hub.As(stage.OwnerToken);
+        var before = (await owner.ReadAsync("/api/audit")).Expect(200).Text;
+
+        var refusal = await Record.ExceptionAsync(() => hub.Store.WriteAsync(stage.TeamId, tx => { tx.Execute(statement); }).Within());
+
+        Assert.True(refusal is ConstraintException or PostgresException, $"{refusal}");
+        Assert.Equal(before, (await owner.ReadAsync("/api/audit")).Expect(200).Text);
     }
 
     [Fact]

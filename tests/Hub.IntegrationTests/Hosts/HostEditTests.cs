@@ -1,5 +1,7 @@
+using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosting;
+using Hub.Storage;
 using Hub.TestKit;
 using Microsoft.Extensions.Hosting;
 
@@ -147,6 +149,27 @@ public abstract class HostEditTests(StoreFixture fixture)
         Assert.Contains("revoked", why.String("why.sentence"), StringComparison.Ordinal);
         Assert.NotEmpty(why.String("why.nextStep"));
         Assert.NotEmpty(why.String("why.since"));
+    }
+
+    [Fact]
+    public async Task Why_OfACommandInEveryStateForEveryReason_SaysWhatAndSinceWhenAndWhatNext()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, _) = await hub.ClaimAsync();
+        using var owner = hub.As(await hub.UserTokenAsync());
+        var commandId = (await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo" })).Expect(201).String("command.id");
+        foreach (var pair in CommandExplanations.Known)
+        {
+            var (state, reason) = (EnumText<CommandState>.Of(pair.State), EnumText<CommandReason>.Of(pair.Reason));
+            await hub.Store.WriteAsync(
+                HubHost.Team,
+                tx => tx.Execute("update commands set state = @state, reason = @reason where command_id = @commandId", new { state, reason, commandId })).Within();
+
+            var why = (await owner.ReadAsync($"/api/hosts/{hostId}/commands/{commandId}/why")).Expect(200);
+
+            Assert.Equal((state, reason), (why.String("why.state"), why.String("why.reason")));
+            Assert.All(["why.sentence", "why.since", "why.nextStep"], field => Assert.NotEmpty(why.String(field)));
+        }
     }
 
     [Fact]

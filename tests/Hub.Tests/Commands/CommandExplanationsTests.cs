@@ -1,10 +1,13 @@
 using Hub.Commands;
 using Hub.Contracts.V1;
+using Timestamp = Google.Protobuf.WellKnownTypes.Timestamp;
 
 namespace Hub.Tests.Commands;
 
 public sealed class CommandExplanationsTests
 {
+    private static readonly Timestamp Since = Timestamp.FromDateTimeOffset(DateTimeOffset.UnixEpoch.AddDays(1));
+
     [Fact]
     public void EveryStateAndEveryReason_HasARow()
     {
@@ -21,8 +24,9 @@ public sealed class CommandExplanationsTests
     {
         foreach (var (state, reason) in CommandExplanations.Known)
         {
-            var why = CommandExplanations.Of(new HostCommand { State = state, Reason = reason }, "");
+            var why = CommandExplanations.Of(new HostCommand { State = state, Reason = reason, UpdatedAt = Since }, "");
 
+            Assert.Equal(Since, why.Since);
             Assert.All([why.Sentence, why.NextStep], text => Assert.Matches(@"^[A-Z].+\.$", text));
         }
     }

@@ -1,11 +1,14 @@
 using Hub.Contracts.V1;
 using Hub.Hosts;
 using Host = Hub.Contracts.V1.Host;
+using Timestamp = Google.Protobuf.WellKnownTypes.Timestamp;
 
 namespace Hub.Tests.Hosts;
 
 public sealed class HostExplanationsTests
 {
+    private static readonly Timestamp Since = Timestamp.FromDateTimeOffset(DateTimeOffset.UnixEpoch.AddDays(1));
+
     [Fact]
     public void EveryStateAndEveryReason_HasARow()
     {
@@ -21,8 +24,9 @@ public sealed class HostExplanationsTests
     {
         foreach (var (state, reason) in HostExplanations.Known)
         {
-            var why = HostExplanations.Of(new Host { State = state, StateReason = reason });
+            var why = HostExplanations.Of(new Host { State = state, StateReason = reason, StateSince = Since });
 
+            Assert.Equal(Since, why.Since);
             Assert.All([why.Sentence, why.NextStep], text => Assert.Matches(@"^[A-Z].+\.$", text));
         }
     }

@@ -1,9 +1,12 @@
+using System.Data.Common;
 using System.Globalization;
 using System.Net.Http.Headers;
 using Hub.Hosting;
 using Hub.Storage;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Logging.Abstractions;
+using Npgsql;
 
 namespace Hub.TestKit.Faults;
 
@@ -72,12 +75,30 @@ public sealed class HubProcess : IAsyncDisposable
     /// <summary>A further team; the Hub starts with one.</summary>
     public async Task AddTeamAsync(string team)
     {
-        var configuration = new ConfigurationBuilder().AddInMemoryCollection(_environment.Select(pair => KeyValuePair.Create(pair.Key, (string?)pair.Value)));
         await using var store = await Store.OpenAsync(
-            HubSettings.Read(configuration.Build()).Store with { Migrate = false }, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None);
+            Settings().Store with { Migrate = false }, TimeProvider.System, NullLoggerFactory.Instance, CancellationToken.None);
         await store.WriteAsync(
             Store.SystemTeam,
             tx => tx.Execute("insert into teams (team_id, name, created_at) values (@team, @team, @NowMs)", new { team, tx.NowMs }));
+    }
+
+    /// <summary>A connection beside the Hub's own, which sees what is committed.</summary>
+    public DbConnection Connect()
+    {
+        var store = Settings().Store;
+        DbConnection connection;
+        if (store.Backend == StoreBackend.Sqlite)
+        {
+            SqliteLibrary.Load();
+            connection = new SqliteConnection($"Data Source={store.SqlitePath};Pooling=False");
+        }
+        else
+        {
+            connection = new NpgsqlConnection(store.ConnectionString + ";Pooling=false;Command Timeout=0");
+        }
+
+        connection.Open();
+        return connection;
     }
 
     /// <summary>A REST client with a bearer token; it outlives restarts.</summary>
@@ -99,6 +120,9 @@ public sealed class HubProcess : IAsyncDisposable
     }
 
     public Task KillAsync() => _program!.KillAsync();
+
+    private HubSettings Settings() => HubSettings.Read(
+        new ConfigurationBuilder().AddInMemoryCollection(_environment.Select(pair => KeyValuePair.Create(pair.Key, (string?)pair.Value))).Build());
 
     public ValueTask DisposeAsync() => _program?.DisposeAsync() ?? ValueTask.CompletedTask;
 }

@@ -41,6 +41,20 @@ public sealed class HeaderTests(RestFixture fixture)
     }
 
     [Fact]
+    public async Task AnswerWithoutVersion_IsTaggedByItsBytes()
+    {
+        using var first = await _client.GetAsync("/v1/m/1");
+        using var other = await _client.GetAsync("/v1/m/2");
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/v1/m/1");
+        request.Headers.IfNoneMatch.Add(first.Headers.ETag!);
+
+        using var again = await _client.SendAsync(request);
+
+        Assert.Equal(HttpStatusCode.NotModified, again.StatusCode);
+        Assert.NotEqual(first.Headers.ETag, other.Headers.ETag);
+    }
+
+    [Fact]
     public async Task Version_ThatIsUnset_GivesNoETag()
     {
         using var response = await _client.GetAsync("/v1/versioned/none");
