@@ -107,7 +107,7 @@ public sealed class HubLinkTests : IAsyncLifetime
         link.Handle("wait", async context =>
         {
             runs.SetResult();
-            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.CancellationToken);
+            await context.CancellationToken.UntilCancelledAsync();
             return null;
         });
         await link.StartAsync();
@@ -141,7 +141,7 @@ public sealed class HubLinkTests : IAsyncLifetime
         link.Handle("wait", async context =>
         {
             runs.SetResult();
-            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.CancellationToken);
+            await context.CancellationToken.UntilCancelledAsync();
             return null;
         });
         await link.StartAsync();

@@ -2,6 +2,7 @@ using System.Text.Json.Nodes;
 using Google.Protobuf.WellKnownTypes;
 using Hub.AgentClient.Node;
 using Hub.Contracts.V1;
+using Hub.TestKit;
 
 namespace Hub.AgentClient.Tests;
 

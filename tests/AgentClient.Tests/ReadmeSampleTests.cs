@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using Google.Protobuf.WellKnownTypes;
+using Hub.TestKit;
 
 namespace Hub.AgentClient.Tests;
 

@@ -3,6 +3,7 @@ using Google.Rpc;
 using Grpc.Core;
 using Grpc.Net.Client;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 using Status = Grpc.Core.Status;
 
 namespace Hub.GrpcRuntime.Tests;

@@ -3,6 +3,7 @@ using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Framing;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

@@ -1,3 +1,5 @@
+using Hub.TestKit;
+
 namespace Hub.GrpcRuntime.Tests;
 
 /// <summary>Counts what runs at a time.</summary>

@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using Grpc.Core;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

@@ -2,6 +2,7 @@ using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

@@ -1,5 +1,6 @@
 using Grpc.Core;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

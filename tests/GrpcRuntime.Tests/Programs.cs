@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using System.Diagnostics;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

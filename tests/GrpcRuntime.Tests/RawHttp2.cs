@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Net;
 using Google.Protobuf;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

@@ -1,6 +1,7 @@
 using System.Text;
 using Grpc.Core;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

@@ -4,6 +4,7 @@ using System.Security.Cryptography.X509Certificates;
 using Grpc.Core;
 using Grpc.Net.Client;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 using Microsoft.AspNetCore.Hosting;
 
 namespace Hub.GrpcRuntime.Tests;

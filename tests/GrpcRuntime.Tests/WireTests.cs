@@ -3,6 +3,7 @@ using System.Net;
 using Google.Protobuf;
 using Grpc.Core;
 using GrpcRuntime.Tests.V1;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

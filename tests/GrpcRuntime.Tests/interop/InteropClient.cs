@@ -3,6 +3,7 @@ using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Grpc.Testing;
+using Hub.TestKit;
 
 namespace Hub.GrpcRuntime.Tests;
 

@@ -57,6 +57,15 @@ internal sealed class OutageScene : IAsyncDisposable
         Assert.Equal(200, (await Admin.ReadAsync("/ready")).Status);
     }
 
+    /// <summary>The outage is over: both ways in work again without anybody's doing, and nothing acknowledged is missing.</summary>
+    public async Task AssertRecoversAsync()
+    {
+        await UntilReadyAsync();
+        await UntilTakenAsync();
+        await AssertWorksAsync();
+        AssertAcknowledgedIsStored();
+    }
+
     /// <summary>Nothing is acknowledged, both ways in say why, and /ready names the fault; the process is well.</summary>
     public async Task<RestAnswer> AssertOutAsync(string fault, bool readsFail = true)
     {

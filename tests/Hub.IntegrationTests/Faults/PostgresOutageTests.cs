@@ -27,11 +27,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
         await server.KillAsync();
         await scene.AssertOutForAsync("AWAY", OutageLasts);
         await server.StartAsync();
-        await scene.UntilReadyAsync();
-        await scene.UntilTakenAsync();
-
-        await scene.AssertWorksAsync();
-        scene.AssertAcknowledgedIsStored();
+        await scene.AssertRecoversAsync();
         scene.AssertLogIsBrief();
     }
 
@@ -52,10 +48,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
             await server.ResumeAsync();
         }
 
-        await scene.UntilReadyAsync();
-        await scene.UntilTakenAsync();
-        await scene.AssertWorksAsync();
-        scene.AssertAcknowledgedIsStored();
+        await scene.AssertRecoversAsync();
         scene.AssertLogIsBrief();
     }
 
@@ -70,11 +63,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
         await scene.UntilNotReadyAsync("READ_ONLY"); // The server tells its sessions in its own time.
         var ready = await scene.AssertOutAsync("READ_ONLY", readsFail: false);
         await SetReadOnlyAsync(options, "off");
-        await scene.UntilReadyAsync();
-        await scene.UntilTakenAsync();
-
-        await scene.AssertWorksAsync();
-        scene.AssertAcknowledgedIsStored();
+        await scene.AssertRecoversAsync();
         scene.AssertLogIsBrief();
         Assert.Contains("point DATABASE_URL at the primary", ready["parts"][0].GetProperty("reason").GetString(), StringComparison.Ordinal);
     }
@@ -97,11 +86,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
         disk.Fill();
         var ready = await scene.UntilNotReadyAsync("DISK_FULL"); // What still fits into a table's last page is stored, and may be acknowledged.
         disk.Free();
-        await scene.UntilReadyAsync();
-        await scene.UntilTakenAsync();
-
-        await scene.AssertWorksAsync();
-        scene.AssertAcknowledgedIsStored();
+        await scene.AssertRecoversAsync();
         Assert.Contains("free some space there", ready["parts"][0].GetProperty("reason").GetString(), StringComparison.Ordinal);
     }
 
@@ -117,10 +102,7 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
                 "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()");
         }
 
-        await scene.UntilReadyAsync();
-        await scene.UntilTakenAsync();
-        await scene.AssertWorksAsync();
-        scene.AssertAcknowledgedIsStored();
+        await scene.AssertRecoversAsync();
     }
 
     [Fact]

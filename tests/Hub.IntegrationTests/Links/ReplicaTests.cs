@@ -10,11 +10,8 @@ public abstract class ReplicaTests(StoreFixture fixture)
     [Fact]
     public async Task Renew_AReplicaSilentFor15Seconds_EndsItsLinksAndSuspectsItsHosts()
     {
-        var time = new ManualTimeProvider();
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
-        var (hostId, credential) = await hub.ClaimAsync();
-        await using var node = await RawNode.ConnectAsync(hub, credential);
-        await node.ReadAsync();
+        await using var scene = await SetAsync();
+        var (time, hub, hostId) = (scene.Time, scene.Hub, scene.HostId);
         await hub.Store.WriteAsync(Store.SystemTeam, tx => tx.Execute("update links set replica_id = 'replica-killed'"));
         await hub.Store.WriteAsync(
             Store.SystemTeam,
@@ -32,11 +29,8 @@ public abstract class ReplicaTests(StoreFixture fixture)
     [Fact]
     public async Task Renew_OfAReplicaThatWasTakenForLost_AssertsItsLiveLinksAgain()
     {
-        var time = new ManualTimeProvider();
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
-        var (hostId, credential) = await hub.ClaimAsync();
-        await using var node = await RawNode.ConnectAsync(hub, credential);
-        await node.ReadAsync();
+        await using var scene = await SetAsync();
+        var (time, hub, hostId) = (scene.Time, scene.Hub, scene.HostId);
         await LoseAsync(hub, time);
         var lost = await StateAsync(hub, hostId);
 
@@ -74,11 +68,8 @@ public abstract class ReplicaTests(StoreFixture fixture)
     [Fact]
     public async Task Renew_OfAReplicaThatWasTakenForLost_LeavesAHostThatDialledElsewhere()
     {
-        var time = new ManualTimeProvider();
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
-        var (hostId, credential) = await hub.ClaimAsync();
-        await using var node = await RawNode.ConnectAsync(hub, credential);
-        await node.ReadAsync();
+        await using var scene = await SetAsync();
+        var (time, hub, hostId) = (scene.Time, scene.Hub, scene.HostId);
         await LoseAsync(hub, time);
         await hub.Store.WriteAsync(HubHost.Team, tx => tx.RaiseEpoch(hostId));
 
@@ -112,10 +103,20 @@ public abstract class ReplicaTests(StoreFixture fixture)
         Assert.False(await KnowsOtherAsync());
     }
 
-    /// <summary>What another replica does when this one has stood still for too long.</summary>
     private static Task<long> LiveAsync(HubHost hub) => hub.Store.ReadAsync(
         TeamScope.System, reader => reader.QuerySingleAsync<long>("select count(*) from links where state = 'LIVE'")).Within();
 
+    private async Task<Scene> SetAsync()
+    {
+        var time = new ManualTimeProvider();
+        var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
+        var (hostId, credential) = await hub.ClaimAsync();
+        var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+        return new Scene(time, hub, hostId, node);
+    }
+
+    /// <summary>What another replica does when this one has stood still for too long.</summary>
     private static async Task LoseAsync(HubHost hub, ManualTimeProvider time)
     {
         time.SetClock(time.GetUtcNow().AddSeconds(15));
@@ -130,6 +131,16 @@ public abstract class ReplicaTests(StoreFixture fixture)
             TeamScope.System,
             reader => reader.QuerySingleAsync<(string, string, string)>(
                 "select l.state, h.state, h.state_reason from links l join hosts h on h.host_id = l.host_id where l.host_id = @hostId", new { hostId }));
+
+    /// <summary>A Hub whose clock stands still, with one live link.</summary>
+    private sealed record Scene(ManualTimeProvider Time, HubHost Hub, string HostId, RawNode Node) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync()
+        {
+            await Node.DisposeAsync();
+            await Hub.DisposeAsync();
+        }
+    }
 }
 
 public sealed class SqliteReplicaTests(SqliteStoreFixture fixture) : ReplicaTests(fixture), IClassFixture<SqliteStoreFixture>;

@@ -15,11 +15,7 @@ public sealed class FramesApplyingTests
             await _applying.BeginAsync(1, CancellationToken.None).Within();
         }
 
-        var next = _applying.BeginAsync(1, CancellationToken.None);
-        Assert.False(next.IsCompleted);
-        _applying.End(1);
-
-        await next.Within();
+        await AssertNextWaitsForOneToEndAsync();
     }
 
     [Fact]
@@ -28,11 +24,7 @@ public sealed class FramesApplyingTests
         await _applying.BeginAsync(FramesApplying.BytesMax - 1, CancellationToken.None).Within();
         await _applying.BeginAsync(1, CancellationToken.None).Within();
 
-        var next = _applying.BeginAsync(1, CancellationToken.None);
-        Assert.False(next.IsCompleted);
-        _applying.End(1);
-
-        await next.Within();
+        await AssertNextWaitsForOneToEndAsync();
     }
 
     [Fact]
@@ -45,5 +37,14 @@ public sealed class FramesApplyingTests
         _applying.End(FramesApplying.BytesMax + 1);
 
         await none.Within();
+    }
+
+    private async Task AssertNextWaitsForOneToEndAsync()
+    {
+        var next = _applying.BeginAsync(1, CancellationToken.None);
+        Assert.False(next.IsCompleted);
+        _applying.End(1);
+
+        await next.Within();
     }
 }

@@ -3,6 +3,7 @@ using System.Text;
 using Google.Api;
 using Google.Protobuf;
 using Grpc.Core;
+using Hub.TestKit;
 using Hub.Transcoding.Tests.Protos;
 
 namespace Hub.Transcoding.Tests.Calls;
@@ -73,14 +74,14 @@ public sealed class RuleServer : RuleService.RuleServiceBase
 
     public override async Task<RuleResponse> Slow(RuleRequest request, ServerCallContext context)
     {
-        await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.CancellationToken);
+        await context.CancellationToken.UntilCancelledAsync();
         return new RuleResponse();
     }
 
     public override async Task SlowStream(RuleRequest request, IServerStreamWriter<RuleResponse> responseStream, ServerCallContext context)
     {
         await responseStream.WriteAsync(new RuleResponse { Method = "SlowStream" });
-        await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.CancellationToken);
+        await context.CancellationToken.UntilCancelledAsync();
     }
 
     public override Task<Everything> Echo(Everything request, ServerCallContext context) => Task.FromResult(request);

@@ -3,6 +3,7 @@ using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Google.Rpc;
 using Grpc.Core;
+using Hub.TestKit;
 using Hub.Transcoding.Tests.Protos;
 using Status = Grpc.Core.Status;
 
@@ -98,7 +99,7 @@ public sealed class FleetServer(FleetBackend backend) : FleetService.FleetServic
             case "endless":
                 try
                 {
-                    await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.CancellationToken);
+                    await context.CancellationToken.UntilCancelledAsync();
                 }
                 finally
                 {
