@@ -18,8 +18,8 @@ internal enum RecordOrigin
 /// <param name="Seq">Number within the journal's data lane, else 0.</param>
 /// <param name="SnapshotId">The re-sync it belongs to, else empty.</param>
 internal sealed record RecordChange(
-    string TeamId, string HostId, RecordCollection Collection, string RecordId, IMessage? Body, long Version, long? BaseVersion, RecordOrigin Origin, string JournalId = "",
-    long Seq = 0, string SnapshotId = "");
+    string TeamId, string HostId, RecordCollection Collection, string RecordId, IMessage? Body, long Version, long? BaseVersion, RecordOrigin Origin,
+    string JournalId = "", long Seq = 0, string SnapshotId = "");
 
 /// <summary>What became of a change.</summary>
 /// <param name="ConflictId">Set when both sides had changed the record: both are in the ledger.</param>

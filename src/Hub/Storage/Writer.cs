@@ -231,6 +231,7 @@ internal sealed class Writer : IAsyncDisposable
     {
         var savepoint = false;
         var ran = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance);
+        var parted = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance); // Failed together once; again would cost the group as often as it has jobs.
         for (var i = 0; i < jobs.Length; i++)
         {
             var job = jobs[i];
@@ -246,13 +247,14 @@ internal sealed class Writer : IAsyncDisposable
             {
                 _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
                 savepoint = true;
-                var together = Together(jobs[i..], work);
+                var together = parted.Contains(job) ? [] : Together(jobs[i..], work);
                 if (together.Count > 1 && TryRunTogether(together, open, transaction, work))
                 {
                     ran.UnionWith(together);
                 }
                 else
                 {
+                    parted.UnionWith(together);
                     RunIsolated(job, open, transaction, work);
                 }
             }

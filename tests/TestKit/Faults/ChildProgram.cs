@@ -74,13 +74,14 @@ public sealed class ChildProgram : IAsyncDisposable
     }
 
     /// <summary>The next line of its output that starts so, or null if it ends first.</summary>
-    public async Task<string?> ReadUntilAsync(string prefix)
+    /// <param name="limit">How long to wait for each line; null = as tests wait.</param>
+    public async Task<string?> ReadUntilAsync(string prefix, TimeSpan? limit = null)
     {
         try
         {
             while (true)
             {
-                var line = await _output.Reader.ReadAsync().AsTask().Within();
+                var line = await _output.Reader.ReadAsync().AsTask().Within(limit);
                 if (line.StartsWith(prefix, StringComparison.Ordinal))
                 {
                     return line;

@@ -8,6 +8,9 @@ namespace Hub.TestKit.Faults;
 /// </summary>
 public sealed class KillRun : IAsyncDisposable
 {
+    /// <summary>A node that found the Hub away several times dials again after up to 64 s, and then sends what it holds.</summary>
+    private static readonly TimeSpan DrainWithin = TimeSpan.FromMinutes(3);
+
     private readonly KillScene _scene;
     private readonly HubReader _hub;
     private readonly KillLoad _load;
@@ -76,7 +79,7 @@ public sealed class KillRun : IAsyncDisposable
         await _load.StopAsync();
         foreach (var node in _scene.Nodes)
         {
-            if (await node.SayAsync("flush") is null)
+            if (await node.SayAsync("flush", DrainWithin) is null)
             {
                 Faults.Enqueue($"A node is gone: {node.Errors}");
             }

@@ -26,10 +26,11 @@ public sealed class NodeProcess(Uri hubUrl, string joinToken, string directory) 
     }
 
     /// <summary>Gives the node a line; its answer "ok …", or null if it was killed before.</summary>
-    public async Task<string?> SayAsync(string line)
+    /// <param name="limit">How long to wait for the answer; null = as tests wait.</param>
+    public async Task<string?> SayAsync(string line, TimeSpan? limit = null)
     {
         var program = _program!;
-        return await program.TrySayAsync(line) ? await program.ReadUntilAsync("ok ") : null;
+        return await program.TrySayAsync(line) ? await program.ReadUntilAsync("ok ", limit) : null;
     }
 
     /// <summary>Every started attempt, as the node wrote it down: "commandId attempt".</summary>

@@ -1,0 +1,171 @@
+using Hub.Storage;
+using Hub.TestKit;
+
+namespace Hub.IntegrationTests.Storage;
+
+/// <summary>Jobs that share their work, and statements over many rows.</summary>
+public abstract class SharedWorkTests(StoreFixture fixture)
+{
+    private const string Team = TestSchema.Team;
+
+    [Fact]
+    public async Task Write_InputsThatMeetInAGroup_AreWorkedOnAtOnceInTheirOrder()
+    {
+        var work = new Notes();
+        await using var store = await LinkedAsync();
+
+        var held = await store.HoldWriterAsync();
+        Task<string>[] writes = [.. Enumerable.Range(0, 20).Select(i => NoteAsync(store, work, $"n{i:00}"))];
+        await held.DisposeAsync();
+
+        var answers = await Task.WhenAll(writes).Within();
+        Assert.Equal(Enumerable.Range(0, 20).Select(i => $"n{i:00} of 20"), answers);
+        Assert.Equal([20], work.Runs);
+        Assert.Equal(20, (await store.NotesAsync()).Count);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(3)]
+    [InlineData(6)]
+    public async Task Write_OneInputFails_ItAloneBearsTheFailureAndNoneIsTriedAgainTwice(int culprit)
+    {
+        var work = new Notes();
+        await using var store = await LinkedAsync();
+        await store.AddNoteAsync("taken");
+
+        var held = await store.HoldWriterAsync();
+        Task<string>[] writes = [.. Enumerable.Range(0, 7).Select(i => NoteAsync(store, work, i == culprit ? "taken" : $"n{i}"))];
+        await held.DisposeAsync();
+
+        var failure = await Assert.ThrowsAsync<ConstraintException>(() => writes[culprit].Within());
+        Assert.Equal(ConstraintKind.Unique, failure.Kind);
+        await Task.WhenAll(writes.Where((_, i) => i != culprit)).Within();
+        Assert.Equal([7, 1, 1, 1, 1, 1, 1, 1], work.Runs);
+        Assert.Equal(7, (await store.NotesAsync()).Count);
+    }
+
+    [Fact]
+    public async Task Write_FenceOfOneIsOld_ItIsLeftOutAndTheOthersAreWorkedOn()
+    {
+        var work = new Notes();
+        await using var store = await LinkedAsync();
+
+        var held = await store.HoldWriterAsync();
+        var (first, old, last) = (NoteAsync(store, work, "first"), NoteAsync(store, work, "old", epoch: 0), NoteAsync(store, work, "last"));
+        await held.DisposeAsync();
+
+        await Assert.ThrowsAsync<LinkFencedException>(() => old.Within());
+        await Task.WhenAll(first, last).Within();
+        Assert.Equal(["first", "last"], await store.NotesAsync());
+    }
+
+    [Fact]
+    public async Task Write_OfSeveralTeams_EachTeamIsWorkedOnByItself()
+    {
+        var work = new Notes();
+        await using var store = await LinkedAsync();
+        await store.AddLinkAsync("other host", 1, "team-b");
+
+        var held = await store.HoldWriterAsync();
+        Task<string>[] writes =
+        [
+            .. Enumerable.Range(0, 3).SelectMany(i => new[]
+            {
+                NoteAsync(store, work, $"a{i}"),
+                store.WriteSharedAsync("team-b", new Fence("other host", 1), work, ("team-b", $"b{i}"), isBulk: true),
+            }),
+        ];
+        await held.DisposeAsync();
+
+        Assert.All(await Task.WhenAll(writes).Within(), answer => Assert.EndsWith(" of 3", answer, StringComparison.Ordinal));
+        Assert.Equal(6, (await store.NotesAsync()).Count);
+    }
+
+    [Fact]
+    public async Task Write_OtherWorkOfTheTeamLiesBetween_KeepsItsPlace()
+    {
+        var work = new Notes();
+        var order = new List<string>(); // Only the writer's thread adds.
+        await using var store = await LinkedAsync();
+
+        var held = await store.HoldWriterAsync();
+        Task[] writes =
+        [
+            NoteAsync(store, work, "n0"),
+            store.WriteBulkAsync(Team, new Fence("host", 1), tx =>
+            {
+                order.AddRange(tx.Query<string>("select note_id from notes order by note_id"));
+                return true;
+            }),
+            NoteAsync(store, work, "n1"),
+        ];
+        await held.DisposeAsync();
+        await Task.WhenAll(writes).Within();
+
+        Assert.Equal(["n0"], order);
+    }
+
+    [Fact]
+    public async Task Statement_OverManyRows_WritesAndFindsEachWithItsNulls()
+    {
+        var insert = new RowsStatement<Note>(
+            "insert into notes (note_id, team_id, body, payload, size, parent_id) select * from {rows}",
+            Column<Note>.Of("note_id", note => note.NoteId),
+            Column<Note>.Of("team_id", _ => Team),
+            Column<Note>.Of("body", note => note.NoteId),
+            Column<Note>.Of("payload", note => note.Payload),
+            Column<Note>.Of("size", note => note.Size),
+            Column<Note>.Of("parent_id", _ => (string?)null));
+        var find = new RowsStatement<string>(
+            "select n.note_id, n.payload, n.size from {rows} join notes n on n.note_id = r.note_id",
+            Column<string>.Of("note_id", id => id));
+        await using var store = await fixture.OpenTestStoreAsync();
+
+        var found = await store.WriteAsync(Team, tx =>
+        {
+            tx.Execute(insert, [new Note("a", [1, 2], 3), new Note("b", null, 4), new Note("c", [], 5)]);
+            return tx.Query<string, Note>(find, ["b", "none", "a"]);
+        }).Within();
+
+        Assert.Equal(2, found.Count);
+        Assert.Equal([1, 2], found.Single(note => note.NoteId == "a").Payload);
+        Assert.Equal((4, null), (found.Single(note => note.NoteId == "b").Size, found.Single(note => note.NoteId == "b").Payload));
+    }
+
+    private async Task<Store> LinkedAsync()
+    {
+        var store = await fixture.OpenTestStoreAsync();
+        await store.AddLinkAsync("host", 1);
+        return store;
+    }
+
+    private static Task<string> NoteAsync(Store store, Notes work, string noteId, long epoch = 1) =>
+        store.WriteSharedAsync(Team, new Fence("host", epoch), work, (Team, noteId), isBulk: true);
+
+    private sealed record Note(string NoteId, byte[]? Payload, long Size);
+
+    /// <summary>Inserts notes and tells each how many there were with it.</summary>
+    private sealed class Notes : ISharedWork<(string Team, string NoteId), string>
+    {
+        /// <summary>Inputs of each run; only the writer's thread adds.</summary>
+        public List<int> Runs { get; } = [];
+
+        public int Weight((string Team, string NoteId) input) => 1;
+
+        public IReadOnlyList<string> Run(StoreTransaction transaction, IReadOnlyList<(string Team, string NoteId)> inputs)
+        {
+            Runs.Add(inputs.Count);
+            foreach (var (team, noteId) in inputs)
+            {
+                transaction.InsertNote(noteId, team);
+            }
+
+            return [.. inputs.Select(input => $"{input.NoteId} of {inputs.Count}")];
+        }
+    }
+}
+
+public sealed class SqliteSharedWorkTests(SqliteStoreFixture fixture) : SharedWorkTests(fixture), IClassFixture<SqliteStoreFixture>;
+
+public sealed class PostgresSharedWorkTests(PostgresStoreFixture fixture) : SharedWorkTests(fixture), IClassFixture<PostgresStoreFixture>;
