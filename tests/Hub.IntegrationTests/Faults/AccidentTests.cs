@@ -100,11 +100,11 @@ public abstract class AccidentTests(StoreFixture fixture) : IDisposable
         await using var node = await TimedNode.StartAsync(proxy.Url, At("node"), credential);
         await node.PublishAsync("after the backup");
         Assert.Equal(CommandState.Succeeded, await EndAsync(before, "after the backup"));
-        await second.DisposeAsync();
 
         await using var restored = await HubHost.StartAsync(fixture, backup);
         using var after = await WatchAsync(restored);
-        proxy.Target = restored.GrpcUrl;
+        proxy.Target = restored.GrpcUrl; // Before the other drains: told to wait for no time, the node would dial that one again.
+        await second.DisposeAsync();
         await node.WaitsAsync();
         await node.ComeBackAsync();
         await node.PublishAsync("after the restore");
