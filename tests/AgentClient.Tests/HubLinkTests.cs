@@ -52,6 +52,18 @@ public sealed class HubLinkTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Handle_OneCommandTypeMoreThanTheBound_IsRefused()
+    {
+        await using var link = Link();
+        for (var i = 0; i < HubLink.CommandTypesMax; i++)
+        {
+            link.Handle($"{i}", _ => Task.FromResult<JsonNode?>(null));
+        }
+
+        Assert.Throws<InvalidOperationException>(() => link.Handle("more", _ => Task.FromResult<JsonNode?>(null)));
+    }
+
+    [Fact]
     public async Task Publish_BeforeTheHubIsThere_IsFlushedLater()
     {
         await using var link = Link();

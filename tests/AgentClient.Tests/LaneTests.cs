@@ -254,6 +254,20 @@ public sealed class LaneTests : IDisposable
     }
 
     [Fact]
+    public void Ephemerals_OneMoreThanTheBound_LoseTheOldest()
+    {
+        _node.Handshake();
+        for (var i = 0; i <= 1_000; i++)
+        {
+            _node.Session.SetEphemeral(new Ephemeral { Kind = "presence", Key = $"{i}" });
+        }
+
+        var keys = _node.TakeAll().Where(frame => frame.Ephemeral is not null).Select(frame => frame.Ephemeral.Key);
+
+        Assert.Equal(Enumerable.Range(1, 1_000).Select(i => $"{i}"), keys);
+    }
+
+    [Fact]
     public void Ephemeral_SetTwice_SendsTheLatest()
     {
         _node.Handshake();

@@ -1,5 +1,5 @@
 using Hub.Contracts.V1;
-using Hub.Storage;
+using Hub.Text;
 
 namespace Hub.Commands;
 
@@ -10,7 +10,7 @@ internal static class CommandExplanations
     private const string CreateAgain = "If it is still wanted, create it again with a new idempotency key.";
     private const string LookFirst = "Look on the node how far it got before it is created again.";
 
-    private static readonly Dictionary<(CommandState State, CommandReason Reason), (string Sentence, string NextStep)> Rows = new()
+    private static readonly ExplanationTable<CommandState, CommandReason> Table = new(new Dictionary<(CommandState, CommandReason), (string, string)>
     {
         [(CommandState.AwaitingApproval, CommandReason.Approval)] = (
             "A person has to approve it before the node sees it.", "Decide: POST /api/approvals/{id}/decide. It expires if nobody does."),
@@ -49,26 +49,16 @@ internal static class CommandExplanations
             "The node lost its journal while it held it; nobody knows how far it got.", LookFirst),
         [(CommandState.Lost, CommandReason.FinishTimeout)] = (
             "The node took it and never reported its end in the time it had.", LookFirst),
-    };
+    });
 
     /// <summary>The pairs that have a row of their own.</summary>
-    public static IReadOnlyCollection<(CommandState State, CommandReason Reason)> Known => Rows.Keys;
+    public static IEnumerable<(CommandState State, CommandReason Reason)> Known => Table.Known;
 
     /// <param name="detail">What the last transition says beside its reason.</param>
     public static Explanation Of(HostCommand command, string detail)
     {
-        // A pair without a row cannot be reached; its state's first row is nearer to the truth than a failure.
-        var (sentence, nextStep) = Rows.TryGetValue((command.State, command.Reason), out var row)
-            ? row
-            : Rows.First(pair => pair.Key.State == command.State).Value;
-        return new Explanation
-        {
-            State = EnumText<CommandState>.Of(command.State),
-            Reason = EnumText<CommandReason>.Of(command.Reason),
-            Since = command.UpdatedAt,
-            Sentence = sentence,
-            NextStep = nextStep,
-            Detail = command.Error.Length > 0 ? command.Error : detail,
-        };
+        var explanation = Table.Of(command.State, command.Reason, command.UpdatedAt);
+        explanation.Detail = command.Error.Length > 0 ? command.Error : detail;
+        return explanation;
     }
 }

@@ -9,22 +9,33 @@ internal static class Periodic
     /// Calls <paramref name="sweep"/> after each interval, one call at a time, until <paramref name="stopping"/> fires; then it returns.
     /// While the store cannot be used the work waits for the next interval.
     /// </summary>
-    public static async Task RunAsync(
-        TimeSpan interval, TimeProvider time, Func<CancellationToken, Task> sweep, Action<string> notSwept, CancellationToken stopping)
+    public static Task RunAsync(
+        TimeSpan interval, TimeProvider time, Func<CancellationToken, Task> sweep, Action<string> notSwept, CancellationToken stopping) =>
+        RunAsync(
+            interval,
+            time,
+            async cancellation =>
+            {
+                try
+                {
+                    await sweep(cancellation);
+                }
+                catch (StoreUnavailableException e)
+                {
+                    notSwept(e.Message);
+                }
+            },
+            stopping);
+
+    /// <summary>As the other, for work that itself knows what to do without the store.</summary>
+    public static async Task RunAsync(TimeSpan interval, TimeProvider time, Func<CancellationToken, Task> sweep, CancellationToken stopping)
     {
         using var timer = new PeriodicTimer(interval, time);
         try
         {
             while (await timer.WaitForNextTickAsync(stopping))
             {
-                try
-                {
-                    await sweep(stopping);
-                }
-                catch (StoreUnavailableException e)
-                {
-                    notSwept(e.Message);
-                }
+                await sweep(stopping);
             }
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)

@@ -12,9 +12,6 @@ namespace Hub.Hosts;
 /// <summary>Shows hosts, renames and labels them, and ends them: revoke, release, delete.</summary>
 internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry links, CloneQuarantine quarantine, TimeProvider time)
 {
-    /// <summary>Changes of the team that one page of a host's activity looks through; most of them are of other hosts.</summary>
-    private const int ActivityScanMax = 20_000;
-
     /// <summary>Commands ended in one job when their host is deleted.</summary>
     private const int RemovedBatchMax = 500;
 
@@ -29,12 +26,10 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
     private const string DriftSql =
         $"select {PropertyRow.Columns} from host_properties p where p.team_id = @teamId and {HostProperties.DriftCondition}";
 
-    private const string ActivitySql = """
+    internal const string ActivitySql = """
         select seq, kind, entity_id, version, at from events
-        where team_id = @teamId and seq < @before and seq >= @floor and host_id = @hostId order by seq desc limit @limit
+        where team_id = @teamId and host_id = @hostId and seq < @before order by seq desc limit @limit
         """;
-
-    private const string RangeSql = "select min(seq) as first, max(seq) as last from events where team_id = @teamId";
 
     private const string OneSql = HostRow.SelectSql + "\nand h.team_id = @teamId and h.host_id = @hostId";
 
@@ -93,30 +88,20 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             },
             cancellation);
 
-    /// <summary>
-    /// What changed on a host, the latest first. The record of changes is ordered by team, so a page looks through a bounded part of it and
-    /// may find less than it holds.
-    /// </summary>
+    /// <summary>What changed on a host, the latest first.</summary>
     public async Task<(IReadOnlyList<HostActivity> Activities, string NextPageToken)> ActivityAsync(
         HostAccess access, int pageSize, string pageToken, CancellationToken cancellation)
     {
         var size = PageToken.Size(pageSize);
         var (before, _) = PageToken.Read(pageToken, long.MaxValue);
-        return await store.ReadAsync(
+        var rows = await store.ReadAsync(
             TeamScope.Of(access.TeamId),
-            async reader =>
-            {
-                var range = await reader.QuerySingleAsync<SeqRange>(RangeSql, new { teamId = access.TeamId });
-                var start = Math.Min(before, (range.Last ?? 0) + 1);
-                var floor = Math.Max(start - ActivityScanMax, range.First ?? start);
-                var rows = await reader.QueryAsync<ActivityRow>(
-                    ActivitySql, new { teamId = access.TeamId, hostId = access.HostId, before = start, floor, limit = size });
-                var next = rows.Count == size ? rows[^1].Seq : floor;
-                return (
-                    (IReadOnlyList<HostActivity>)[.. rows.Select(row => row.ToActivity())],
-                    next > range.First ? PageToken.Of(next, "") : "");
-            },
+            reader => reader.QueryAsync<ActivityRow>(
+                ActivitySql, new { teamId = access.TeamId, hostId = access.HostId, before, limit = size + 1 }),
             cancellation);
+        return (
+            [.. rows.Take(size).Select(row => row.ToActivity())],
+            rows.Count > size ? PageToken.Of(rows[size - 1].Seq, "") : "");
     }
 
     /// <summary>Ends every credential and join token of the host, fences its link, and makes the one join token that leads back.</summary>
@@ -214,12 +199,6 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
     {
         tx.RaiseEpoch(hostId);
         tx.Execute(EndLinkSql, new { hostId, now = tx.NowMs, state = LinkState.Ended });
-    }
-
-    private sealed record SeqRange
-    {
-        public long? First { get; init; }
-        public long? Last { get; init; }
     }
 
     private sealed record ActivityRow(long Seq, string Kind, string EntityId, long Version, long At)

@@ -1,5 +1,5 @@
 using Hub.Contracts.V1;
-using Hub.Storage;
+using Hub.Text;
 using Host = Hub.Contracts.V1.Host;
 
 namespace Hub.Hosts;
@@ -10,7 +10,7 @@ internal static class HostExplanations
     private const string AskTheMachine =
         "Look whether the machine runs, whether its node's process runs, and whether it reaches the Hub; its own log names the last error.";
 
-    private static readonly Dictionary<(HostState State, HostStateReason Reason), (string Sentence, string NextStep)> Rows = new()
+    private static readonly ExplanationTable<HostState, HostStateReason> Table = new(new Dictionary<(HostState, HostStateReason), (string, string)>
     {
         [(HostState.New, HostStateReason.Unspecified)] = (
             "The host is registered, and its node was never in contact.",
@@ -38,26 +38,12 @@ internal static class HostExplanations
         [(HostState.Revoked, HostStateReason.Revoked)] = (
             "A person revoked its credentials; its node is refused.",
             "If that was meant, nothing. Else make a join token for this host and claim it again."),
-    };
+    });
 
     /// <summary>The pairs that have a row of their own.</summary>
-    public static IReadOnlyCollection<(HostState State, HostStateReason Reason)> Known => Rows.Keys;
+    public static IEnumerable<(HostState State, HostStateReason Reason)> Known => Table.Known;
 
-    public static Explanation Of(Host host)
-    {
-        // A pair without a row cannot be reached; its state's first row is nearer to the truth than a failure.
-        var (sentence, nextStep) = Rows.TryGetValue((host.State, host.StateReason), out var row)
-            ? row
-            : Rows.First(pair => pair.Key.State == host.State).Value;
-        return new Explanation
-        {
-            State = EnumText<HostState>.Of(host.State),
-            Reason = EnumText<HostStateReason>.Of(host.StateReason),
-            Since = host.StateSince,
-            Sentence = sentence,
-            NextStep = nextStep,
-        };
-    }
+    public static Explanation Of(Host host) => Table.Of(host.State, host.StateReason, host.StateSince);
 
     /// <summary>What else is to be known of a host, whatever its state.</summary>
     public static IEnumerable<Explanation> Notes(Host host)

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Hub.Contracts.V1;
+using Hub.Hosting;
 using Hub.Storage;
 
 namespace Hub.Hosts;
@@ -161,18 +162,8 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var timer = new PeriodicTimer(Tick, time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                await SweepAsync(stoppingToken);
-            }
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
-            await FlushAsync(everything: true, CancellationToken.None); // What was heard last is worth one more batch.
-        }
+        await Periodic.RunAsync(Tick, time, SweepAsync, stoppingToken);
+        await FlushAsync(everything: true, CancellationToken.None); // What was heard last is worth one more batch.
     }
 
     /// <summary>Moves silent hosts to SUSPECT and OFFLINE and writes what is due.</summary>

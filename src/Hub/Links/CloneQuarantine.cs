@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Hub.Contracts.V1;
 using Hub.Errors;
+using Hub.Hosting;
 using Hub.Identity;
 using Hub.Storage;
 
@@ -117,21 +118,8 @@ internal sealed partial class CloneQuarantine(LinkRegistry registry, Store store
         }
     }
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        using var timer = new PeriodicTimer(Tick, time);
-        try
-        {
-            while (await timer.WaitForNextTickAsync(stoppingToken))
-            {
-                await SweepAsync(stoppingToken);
-            }
-        }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
-        {
-            // The process ends. Marks that remain are taken off by the next Hello.
-        }
-    }
+    /// <summary>Marks that remain when the process ends are taken off by the next Hello.</summary>
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => Periodic.RunAsync(Tick, time, SweepAsync, stoppingToken);
 
     private async Task<bool> EndAsync(string teamId, string hostId, CancellationToken cancellation)
     {

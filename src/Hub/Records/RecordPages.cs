@@ -74,14 +74,17 @@ internal sealed class RecordPages(Store store)
         ? collection.Read(row.Body, row.Version)
         : throw new HubException(absent, $"The host has no such record of {collection.Name}.", ("record_id", recordId));
 
-    /// <summary>Only what is asked for stands in the statement, so that the planner can take the index that fits.</summary>
-    private static string PageSql(RecordFilter filter) => $"""
+    /// <summary>
+    /// Only what is asked for stands in the statement, so that the planner can take the index that fits; an index that holds no empty texts fits
+    /// a statement that says so of itself.
+    /// </summary>
+    internal static string PageSql(RecordFilter filter) => $"""
         select record_id, version, body from records
         where host_id = @hostId and team_id = @teamId and collection = @Name and deleted_at is null and (version, record_id) < (@version, @id)
-            {(filter.Status.Length > 0 ? "and status = @Status" : "")}
-            {(filter.Agent.Length > 0 ? "and agent = @Agent" : "")}
+            {(filter.Status.Length > 0 ? "and status = @Status and status <> ''" : "")}
+            {(filter.Agent.Length > 0 ? "and agent = @Agent and agent <> ''" : "")}
             {(filter.Level.Length > 0 ? "and level = @Level" : "")}
-            {(filter.ParentId.Length > 0 ? "and parent_id = @ParentId" : "")}
+            {(filter.ParentId.Length > 0 ? "and parent_id = @ParentId and parent_id <> ''" : "")}
         order by version desc, record_id desc limit @limit
         """;
 

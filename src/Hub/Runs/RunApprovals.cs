@@ -14,9 +14,10 @@ internal sealed partial class RunApprovals(Store store, RecordStore records, Tim
 {
     private const int BatchMax = 1_000;
 
-    private const string StaleSql = """
+    /// <summary>The collection is named in the statement itself, or its index would not be known to fit.</summary>
+    internal const string StaleSql = """
         select team_id, host_id, record_id, version from records
-        where collection = @Name and deleted_at is null and journal_id = '' and changed_at <= @before
+        where collection = 'run_approvals' and deleted_at is null and journal_id = '' and changed_at <= @before
         order by changed_at limit @limit
         """;
 
@@ -50,7 +51,7 @@ internal sealed partial class RunApprovals(Store store, RecordStore records, Tim
         var stale = await store.ReadAsync(
             TeamScope.System,
             reader => reader.QueryAsync<StaleRow>(
-                StaleSql, new { approvals.Name, before = time.NowMs() - (long)Lifetime.TotalMilliseconds, limit = BatchMax }),
+                StaleSql, new { before = time.NowMs() - (long)Lifetime.TotalMilliseconds, limit = BatchMax }),
             cancellation);
         foreach (var team in stale.Where(row => !IsNamed(row.HostId, row.RecordId)).GroupBy(row => row.TeamId))
         {

@@ -43,9 +43,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         order by host_id, record_id limit @limit
         """;
 
-    private const string LatestRecordsSql = """
+    internal const string LatestRecordsSql = """
         select host_id, collection, record_id, version, body from records
-        where team_id = @teamId and deleted_at is null and collection = @Name order by changed_at desc, record_id desc limit @limit
+        where team_id = @teamId and deleted_at is null and collection = @Name order by version desc, record_id desc limit @limit
         """;
 
     private const string OpenCommandsSql = $"""

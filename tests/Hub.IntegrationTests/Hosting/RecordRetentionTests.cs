@@ -1,7 +1,5 @@
-using Dapper;
 using Hub.Contracts.V1;
 using Hub.Hosting;
-using Hub.Records;
 using Hub.Storage;
 using Hub.TestKit;
 using Microsoft.Extensions.Hosting;
@@ -119,17 +117,6 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
         Assert.Equal(["open doing", "young done"], await you.TasksOfAsync(hostId));
     }
 
-    [Fact]
-    public async Task Sweep_OfRecords_FindsThemByTheirDate()
-    {
-        await using var scene = await Scene.StartAsync(fixture, "free");
-
-        var plan = await scene.ExplainAsync(
-            PlanRetention.RecordsSql, new { Plan = "free", RecordCollections.Tasks.Name, Version = 1L, limit = 1 });
-
-        Assert.Contains("records_dated", plan, StringComparison.Ordinal);
-    }
-
     private static Entry DeltaOf(string id, long version, string status) => new()
     {
         Delta = new Delta
@@ -143,7 +130,7 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
     };
 
     /// <summary>A Hub whose default team has a plan, and rows of any age.</summary>
-    private sealed class Scene(StoreFixture fixture, StoreOptions options, HubHost hub, ManualTimeProvider time) : IAsyncDisposable
+    private sealed class Scene(HubHost hub, ManualTimeProvider time) : IAsyncDisposable
     {
         public const string Team = HubHost.Team;
 
@@ -161,7 +148,7 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
         {
             var time = new ManualTimeProvider();
             var options = await fixture.CreateDatabaseAsync() with { FaultInjector = step };
-            var scene = new Scene(fixture, options, await HubHost.StartAsync(fixture, options, time), time);
+            var scene = new Scene(await HubHost.StartAsync(fixture, options, time), time);
             await scene.SetPlanAsync(Team, plan);
             await scene.AddHostAsync(Team);
             return scene;
@@ -234,20 +221,6 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
                 union all select 'conflict ' || record_id from sync_conflicts where team_id = @team
                 """,
                 new { team }))).Order(StringComparer.Ordinal);
-
-        /// <summary>How the engine goes about a statement; PostgreSQL reads small tables whole unless it is told that it cannot.</summary>
-        public async Task<string> ExplainAsync(string sql, object args)
-        {
-            await using var connection = fixture.Connect(options);
-            var isSqlite = options.Backend == StoreBackend.Sqlite;
-            if (!isSqlite)
-            {
-                await connection.ExecuteAsync("set enable_seqscan = off");
-            }
-
-            var rows = await connection.QueryAsync($"explain {(isSqlite ? "query plan" : "")} {sql}", args);
-            return string.Join('\n', rows.Select(row => string.Join(' ', ((IDictionary<string, object>)row).Values)));
-        }
 
         public ValueTask DisposeAsync() => hub.DisposeAsync();
 

@@ -1,12 +1,17 @@
 using System.Text.Json;
+using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Hub.Contracts.V1;
+using Hub.Errors;
 using Hub.Hosting;
 using Hub.Identity;
 using Hub.Links;
+using Hub.Orgs;
+using Hub.Records;
 using Hub.Storage;
 using Hub.TestKit;
+using Hub.Watch;
 using Microsoft.Extensions.Hosting;
 
 namespace Hub.IntegrationTests.Limits;
@@ -55,6 +60,20 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
             100, "POST", "/api/hosts/claim", n => new { joinToken = "{credential}", name = "n", capabilities = Many(1, _ => Text(n)) }),
         ["capabilities of a claimed host"] = new(
             100, "POST", "/api/hosts/claim", n => new { joinToken = "{credential}", name = "n", capabilities = Many(n, i => $"{i}") }),
+        ["ciphertext of a secret"] = new(
+            64 * 1024, "PUT", "/api/hosts/{host}/secrets/s",
+            n => new { scope = "host", encrypted_value = new { ciphertext = Text(n), iv = "aXY=", authTag = "dGFn" }, wrapped_dek = new { } }),
+        ["title of a task asked for"] = new(2_000, "POST", "/api/hosts/{host}/tasks/create", n => new { title = Text(n) }),
+        ["description of a task asked for"] = new(
+            64 * 1024, "POST", "/api/hosts/{host}/tasks/create", n => new { title = "t", description = Text(n) }),
+        ["assignee of a task asked for"] = new(200, "POST", "/api/hosts/{host}/tasks/create", n => new { title = "t", assignee = Text(n) }),
+        ["criteria of a task asked for"] = new(
+            50, "POST", "/api/hosts/{host}/tasks/create", n => new { title = "t", doneCriteria = Many(n, i => $"{i}") }),
+        ["tag of a task asked for"] = new(
+            100, "POST", "/api/hosts/{host}/tasks/create", n => new { title = "t", tags = Many(1, _ => Text(n)) }),
+        ["comment of a review"] = new(
+            2_000, "POST", "/api/hosts/{host}/tasks/t/review", n => new { decision = "approve", comment = Text(n) }),
+        ["reason of a promotion"] = new(2_000, "POST", "/api/hosts/{host}/insights/i/promote", n => new { reason = Text(n) }),
     };
 
     private static readonly Dictionary<string, Action<Hello>> HelloBounds = new()
@@ -265,6 +284,207 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         Assert.Equal((429, reason), (refused.Status, refused.Reason));
     }
 
+    [Fact]
+    public async Task Member_OneMoreThanTheBound_IsRefused()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        await hub.Store.WriteAsync(
+            HubHost.Team,
+            tx => tx.Execute("insert into users (user_id, email, name, created_at) values ('0', '0', '', 1)")).Within();
+        await CopyRowAsync(hub, "users", ["user_id", "email"], Members.MembersMax, "where user_id = '0'");
+        var held = await NumberAsync(hub, $"select count(*) from team_members where team_id = '{HubHost.Team}'");
+        await hub.Store.WriteAsync(
+            HubHost.Team,
+            tx => tx.Execute(
+                """
+                insert into team_members (team_id, user_id, role, created_at)
+                select @Team, user_id, 'viewer', 1 from users where user_id like 'copy-%' limit @room
+                """,
+                new { HubHost.Team, room = Members.MembersMax - held - 1 })).Within();
+        Task AddAsync() => hub.Store.WriteAsync(
+            HubHost.Team,
+            tx => Members.Add(
+                tx, HubHost.Team,
+                tx.Query<string>("select user_id from users where user_id not in (select user_id from team_members)")[0], TeamRole.Viewer)).Within();
+
+        await AddAsync();
+        var refused = await Assert.ThrowsAsync<HubException>(AddAsync);
+
+        Assert.Equal(ErrorReason.ItemsMax, refused.Reason);
+    }
+
+    [Fact]
+    public async Task Session_OneMoreThanTheBound_EndsTheOldest()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), settings: ("HUB_SIGNUP", "open"));
+        var account = new { email = "you@example.com", password = "correct horse battery" };
+        (await hub.Rest.WriteAsync("/api/auth/signup", account)).Expect(201);
+        await CopyRowAsync(hub, "sessions", ["session_id"], 99);
+
+        (await hub.Rest.WriteAsync("/api/auth/signin", account)).Expect(200);
+
+        Assert.Equal(100, await NumberAsync(hub, "select count(*) from sessions"));
+    }
+
+    [Fact]
+    public async Task Comment_OneCharacterMoreThanTheBound_IsRefused()
+    {
+        const int Max = 64 * 1024;
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        (await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", new { tasks = new[] { new { id = "t", title = "t", status = "todo" } } })).Expect(200);
+        Task<RestAnswer> CommentAsync(int length) => node.WriteAsync($"/api/hosts/{hostId}/tasks/t/comments", new { content = Text(length) });
+
+        (await CommentAsync(Max)).Expect(201);
+        Assert.Equal("INVALID_FIELD", (await CommentAsync(Max + 1)).Expect(400).Reason);
+    }
+
+    [Fact]
+    public async Task RejectedDeltas_OneMoreThanTheBound_AreNotAllKept()
+    {
+        const int Max = 1_000;
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (_, credential) = await hub.ClaimAsync();
+        await using var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+
+        await node.SendAsync(RawNode.TaskBatch(1, Many(Max, _ => (Text(201), "todo"))));
+        await node.SendAsync(RawNode.TaskBatch(Max + 1, (Text(201), "todo")));
+        await node.ReadUntilAsync(frame => frame.Ack is { Lane: Lane.Data, Seq: Max + 1 });
+
+        Assert.Equal(Max, await NumberAsync(hub, "select count(*) from rejected_deltas"));
+    }
+
+    [Fact]
+    public async Task EventsOfAJob_OneMoreThanTheBound_AreRefused()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        Task AppendAsync(int count) => hub.Store.WriteAsync(
+            HubHost.Team,
+            tx =>
+            {
+                for (var i = 0; i < count; i++)
+                {
+                    tx.AppendEvent(HubHost.Team, "HOST", null, $"{i}", 0);
+                }
+            }).Within();
+
+        await AppendAsync(StoreTransaction.EventsPerJobMax);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => AppendAsync(StoreTransaction.EventsPerJobMax + 1));
+    }
+
+    [Fact]
+    public async Task Poll_OfCommandsAndChat_TakesNoMoreThanTheBound()
+    {
+        const int Max = 50;
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var owner = hub.As(await hub.UserTokenAsync());
+        using var node = hub.As(credential);
+        for (var i = 0; i <= Max; i++)
+        {
+            (await owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo" })).Expect(201);
+            (await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = $"{i}" })).Expect(201);
+        }
+
+        async Task<(int Commands, int Messages)> PollAsync() => (
+            (await node.ReadAsync($"/api/hosts/{hostId}/commands?status=pending")).Expect(200)["commands"].GetArrayLength(),
+            (await node.WriteAsync($"/api/hosts/{hostId}/chat/sync", """{"messages":[]}""")).Expect(200)["pending"].GetArrayLength());
+
+        Assert.Equal((Max, Max), await PollAsync());
+        Assert.Equal((1, 1), await PollAsync());
+    }
+
+    [Fact]
+    public async Task Snapshot_OfMoreFeedbackThanTheBound_ShowsTheLatest()
+    {
+        const int Max = 200;
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        await hub.ClaimAsync();
+        var token = await hub.UserTokenAsync();
+        using var owner = hub.As(token);
+        (await owner.WriteAsync("/api/feedback", new { kind = "bug", message = "m" })).Expect(201);
+        await CopyRowAsync(hub, "feedback", ["feedback_id"], Max);
+        using var watch = new WatchService.WatchServiceClient(hub.Channel).Watch(new WatchRequest(), HubHost.With(token));
+
+        var shown = 0;
+        while (await watch.ResponseStream.MoveNext(CancellationToken.None).Within() && watch.ResponseStream.Current.Kind != WatchKind.SnapshotEnd)
+        {
+            shown += watch.ResponseStream.Current.Kind == WatchKind.Feedback ? 1 : 0;
+        }
+
+        Assert.Equal(Max, shown);
+    }
+
+    [Fact]
+    public async Task Watch_OfMoreHostsThanTheBound_IsRefused()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        await hub.ClaimAsync();
+        var token = await hub.UserTokenAsync();
+        AsyncServerStreamingCall<WatchResponse> Watch(int hosts) => new WatchService.WatchServiceClient(hub.Channel).Watch(
+            new WatchRequest { HostIds = { Many(hosts, i => $"host-{i}") } }, HubHost.With(token));
+        using var atBound = Watch(100);
+        using var beyond = Watch(101);
+
+        Assert.True(await atBound.ResponseStream.MoveNext(CancellationToken.None).Within());
+        var refused = await Assert.ThrowsAsync<RpcException>(() => beyond.ResponseStream.MoveNext(CancellationToken.None).Within());
+        Assert.Equal(StatusCode.InvalidArgument, refused.StatusCode);
+    }
+
+    [Fact]
+    public async Task Ephemeral_LargerThanTheBound_IsNotShown()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        await using var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+
+        foreach (var length in new[] { 64 * 1024, 60 * 1024 })
+        {
+            await node.SendAsync(new ConnectRequest { Ephemeral = new Ephemeral { Kind = "k", Key = $"{length}", Value = Value.ForString(Text(length)) } });
+        }
+
+        await node.SendAsync(RawNode.TaskBatch(1, ("t", "todo")));
+        await node.ReadUntilAsync(frame => frame.Ack is { Lane: Lane.Data, Seq: 1 }); // A link's frames are taken in their order.
+        Assert.Equal($"{60 * 1024}", Assert.Single(hub.Service<EphemeralBoard>().Read(HubHost.Team, hostId, "k")).Key);
+    }
+
+    [Fact]
+    public async Task Canvas_OfMoreThanTheBounds_ShowsWhatTheyTake()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        var canvas = new
+        {
+            slots = Many(201, i => new { slot = $"{i}" }),
+            agents = Many(501, i => $"{i}").ToDictionary(name => name, _ => new { state = "idle" }),
+            pushEvents = Many(101, i => new { agentId = $"{i}", type = "t" }),
+        };
+
+        (await node.WriteAsync($"/api/hosts/{hostId}/canvas", canvas)).Expect(200);
+        (await node.WriteAsync($"/api/hosts/{hostId}/canvas/query/ack", new { cards = Many(101, i => new { agentId = $"{i}", type = "t" }) })).Expect(200);
+
+        var shown = (await node.ReadAsync($"/api/hosts/{hostId}/canvas")).Expect(200);
+        Assert.Equal(
+            (200, 500, 100, 100),
+            (shown["slots"].GetArrayLength(), shown["agents"].EnumerateObject().Count(), shown["pushEvents"].GetArrayLength(), shown["cards"].GetArrayLength()));
+    }
+
+    [Fact]
+    public void Comparison_OfMoreThanTheBounds_IsAFault()
+    {
+        static SnapshotDigests DigestsOf(int ranges) => new() { Ranges = { Many(ranges, _ => new SnapshotRange { Digest = ByteString.CopyFrom(new byte[16]) }) } };
+        static SnapshotListing ListingOf(int records) => new() { Records = ByteString.CopyFrom(new byte[32 * records]) };
+
+        Assert.Null(RecordComparison.Fault(DigestsOf(64)));
+        Assert.Null(RecordComparison.Fault(ListingOf(1_000)));
+        Assert.Equal(ErrorReason.RecordInvalid, RecordComparison.Fault(DigestsOf(65))?.Reason);
+        Assert.Equal(ErrorReason.RecordInvalid, RecordComparison.Fault(ListingOf(1_001))?.Reason);
+    }
+
     private static string Text(int length) => new('x', length);
 
     private static T[] Many<T>(int count, Func<int, T> make) => [.. Enumerable.Range(0, count).Select(make)];
@@ -272,8 +492,8 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
     private static Task<long> NumberAsync(HubHost hub, string sql) =>
         hub.Store.ReadAsync(TeamScope.System, reader => reader.QuerySingleAsync<long>(sql)).Within();
 
-    /// <summary>Copies a table's only row so many times, each copy with values of its own in some columns.</summary>
-    private static async Task CopyRowAsync(HubHost hub, string table, string[] own, int copies)
+    /// <summary>Copies a table's only row, or the one that is meant, so many times, each copy with values of its own in some columns.</summary>
+    private static async Task CopyRowAsync(HubHost hub, string table, string[] own, int copies, string which = "")
     {
         var columns = await hub.Store.ReadAsync(
             TeamScope.System, reader => reader.QueryAsync<string>("select name from pragma_table_info(@table)", new { table }));
@@ -284,7 +504,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
                 $"""
                 insert into {table} ({string.Join(", ", columns)})
                 with recursive n (i) as (select 1 union all select i + 1 from n where i < @copies)
-                select {string.Join(", ", values)} from {table} cross join n
+                select {string.Join(", ", values)} from {table} cross join n {which}
                 """,
                 new { copies }));
     }

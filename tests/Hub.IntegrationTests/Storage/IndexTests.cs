@@ -1,0 +1,72 @@
+using Dapper;
+using Hub.Hosting;
+using Hub.Hosts;
+using Hub.Records;
+using Hub.Runs;
+using Hub.Storage;
+using Hub.TestKit;
+using Hub.Watch;
+
+namespace Hub.IntegrationTests.Storage;
+
+/// <summary>Statements over tables that grow find their rows by the index that was made for them.</summary>
+public abstract class IndexTests(StoreFixture fixture)
+{
+    private static readonly Dictionary<string, (string Sql, string Index)> Statements = new()
+    {
+        ["records"] = (RecordPages.PageSql(RecordFilter.None), "records_host_version"),
+        ["records by status"] = (RecordPages.PageSql(new RecordFilter(Status: "s")), "records_status"),
+        ["records by agent"] = (RecordPages.PageSql(new RecordFilter(Agent: "a")), "records_agent"),
+        ["records of a parent"] = (RecordPages.PageSql(new RecordFilter(ParentId: "p")), "records_parent"),
+        ["the latest records of a team"] = (WatchFeed.LatestRecordsSql, "records_dated"),
+        ["records past their time"] = (PlanRetention.RecordsSql, "records_dated"),
+        ["approvals nobody names"] = (RunApprovals.StaleSql, "records_polled"),
+        ["a host's activity"] = (HostDirectory.ActivitySql, "events_host"),
+    };
+
+    public static TheoryData<string> Lists => [.. Statements.Keys];
+
+    [Theory]
+    [MemberData(nameof(Lists))]
+    public async Task Statement_OverATableThatGrows_ReadsByItsIndex(string list)
+    {
+        var options = await fixture.CreateDatabaseAsync();
+        await using var store = await fixture.OpenAsync(options);
+        var (sql, index) = Statements[list];
+
+        Assert.Contains($"{index} ", $"{await ExplainAsync(options, sql)} ", StringComparison.Ordinal);
+    }
+
+    /// <summary>How the engine goes about a statement; PostgreSQL reads small tables whole unless it is told that it cannot.</summary>
+    private async Task<string> ExplainAsync(StoreOptions options, string sql)
+    {
+        await using var connection = fixture.Connect(options);
+        var isSqlite = options.Backend == StoreBackend.Sqlite;
+        if (!isSqlite)
+        {
+            await connection.ExecuteAsync("set enable_seqscan = off");
+        }
+
+        var rows = await connection.QueryAsync(
+            $"explain {(isSqlite ? "query plan" : "")} {sql}",
+            new
+            {
+                hostId = "h",
+                teamId = "t",
+                RecordCollections.Tasks.Name,
+                Plan = "free",
+                Status = "s",
+                Agent = "a",
+                ParentId = "p",
+                version = 1L,
+                id = "i",
+                before = 1L,
+                limit = 1,
+            });
+        return string.Join('\n', rows.Select(row => string.Join(' ', ((IDictionary<string, object>)row).Values)));
+    }
+}
+
+public sealed class SqliteIndexTests(SqliteStoreFixture fixture) : IndexTests(fixture), IClassFixture<SqliteStoreFixture>;
+
+public sealed class PostgresIndexTests(PostgresStoreFixture fixture) : IndexTests(fixture), IClassFixture<PostgresStoreFixture>;
