@@ -11,6 +11,38 @@ public sealed class CommandTests : IDisposable
     public void Dispose() => _node.Dispose();
 
     [Fact]
+    public void Offer_OneMoreThanANodeHolds_IsLeftWithTheHub()
+    {
+        _node.Connect();
+        _node.Journal.Write(() => AddCommands(NodeSession.HeldCommandsMax - 1));
+
+        _node.Offer("last");
+        _node.Offer("more");
+
+        Assert.NotNull(_node.Journal.FindCommand(new CommandKey("last", 1)));
+        Assert.Null(_node.Journal.FindCommand(new CommandKey("more", 1)));
+    }
+
+    [Fact]
+    public void FinishedCommands_OneMoreThanTheBound_LoseTheOldest()
+    {
+        var start = _node.Time.GetUtcNow();
+        _node.Journal.Write(() =>
+        {
+            AddCommands(Journal.FinishedCommandsMax + 1);
+            for (var i = 0; i <= Journal.FinishedCommandsMax; i++)
+            {
+                _node.Journal.MarkFinished(new CommandKey($"{i}", 1), new CommandOutcome(), start.AddMilliseconds(i));
+            }
+
+            _node.Journal.PruneCommands(start.AddMilliseconds(Journal.FinishedCommandsMax));
+        });
+
+        Assert.Null(_node.Journal.FindCommand(new CommandKey("0", 1)));
+        Assert.NotNull(_node.Journal.FindCommand(new CommandKey("1", 1)));
+    }
+
+    [Fact]
     public void Offer_WithKeep_RunsAndReportsEveryStep()
     {
         _node.Connect();
@@ -290,5 +322,13 @@ public sealed class CommandTests : IDisposable
         Assert.True(_node.Session.TryTakeStart(out var started));
         _node.Session.Complete(started.Key, CommandState.Succeeded, Value.ForString(result), null);
         _node.Pump();
+    }
+
+    private void AddCommands(int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            _node.Journal.AddCommand(new CommandOffer { CommandId = $"{i}", Attempt = 1, Type = "echo" });
+        }
     }
 }
