@@ -29,6 +29,7 @@ internal sealed partial class ChatGrpcService(
         {
             throw HubException.InvalidField("messages", $"Send at most {BatchMax} messages at once.");
         }
+
         var response = new SyncChatResponse();
         var messages = new List<ChatMessage>(request.Messages.Count);
         foreach (var message in request.Messages)

@@ -15,8 +15,8 @@ namespace Hub.Commands;
 
 /// <summary>hub.v1.CommandService: people create and follow commands, nodes without a link claim and report them.</summary>
 internal sealed class CommandGrpcService(
-    Access access, RateLimits rates, Store store, CommandCreation creation, ApprovalDecisions approvals, HostDirectory directory, NodeCalls calls, Presence presence,
-    LinkRegistry links, ProgressBoard progress)
+    Access access, RateLimits rates, Store store, CommandCreation creation, ApprovalDecisions approvals, HostDirectory directory, NodeCalls calls,
+    Presence presence, LinkRegistry links, ProgressBoard progress)
     : CommandService.CommandServiceBase
 {
     private const string PendingWord = "pending";

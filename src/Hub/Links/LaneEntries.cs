@@ -152,7 +152,7 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
         .. tx.Query<RejectedRow>(
             """
             select lane, seq, record_id, reason, detail from rejected_deltas
-            where host_id = @hostId and journal_id = @journalId and noted_at is null order by rejected_id limit 1000
+            where host_id = @hostId and journal_id = @journalId and noted_at is null order by created_at, seq limit 1000
             """,
             new { hostId, journalId }).Select(row => new RejectedRecord
             {
@@ -394,7 +394,7 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
         tx.Execute(
             """
             delete from rejected_deltas where host_id = @HostId and rejected_id in (
-                select rejected_id from rejected_deltas where host_id = @HostId order by rejected_id desc limit 1000 offset @RejectedMax)
+                select rejected_id from rejected_deltas where host_id = @HostId order by created_at desc, seq desc limit 1000 offset @RejectedMax)
             """,
             new { link.HostId, RejectedMax });
         return rejected;

@@ -1,3 +1,5 @@
+using Dapper;
+
 namespace Hub.Storage;
 
 /// <summary>Where the two engines' SQL must differ, by name; a feature never asks which engine it runs on.</summary>
@@ -19,6 +21,9 @@ internal interface IDialect
     public string In(string column, string parameter);
 
     public object InValue<T>(IEnumerable<T> values);
+
+    /// <summary>The calls that a statement over rows takes: its text for each, and the values.</summary>
+    public IEnumerable<(string Sql, DynamicParameters Values)> Calls<T>(RowsStatement<T> statement, IReadOnlyList<T> rows);
 
     /// <summary><see cref="ConstraintException"/> or <see cref="StoreUnavailableException"/> for a driver's exception; null if it is neither.</summary>
     public Exception? Translate(Exception thrown);

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Dapper;
 using Npgsql;
 
 namespace Hub.Storage;
@@ -17,6 +18,17 @@ internal sealed class PostgresDialect(string server) : IDialect
     public string In(string column, string parameter) => $"{column} = any(@{parameter})";
 
     public object InValue<T>(IEnumerable<T> values) => values.ToArray();
+
+    public IEnumerable<(string Sql, DynamicParameters Values)> Calls<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        var arrays = new DynamicParameters();
+        foreach (var column in statement.Columns)
+        {
+            arrays.Add(column.Name, column.Values(rows));
+        }
+
+        return [(statement.ArraysSql, arrays)];
+    }
 
     public Exception? Translate(Exception thrown) => thrown switch
     {

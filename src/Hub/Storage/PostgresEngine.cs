@@ -123,12 +123,13 @@ internal sealed class PostgresEngine : StoreEngine
         }
     }
 
-    public override void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows) =>
-        connection.Execute(statement.ArraysSql, ArraysOf(statement, rows), transaction);
-
-    public override IReadOnlyList<TResult> Query<T, TResult>(
-        DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows) =>
-        connection.Query<TResult>(statement.ArraysSql, ArraysOf(statement, rows), transaction).AsList();
+    public override void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        foreach (var (sql, values) in _dialect.Calls(statement, rows))
+        {
+            connection.Execute(sql, values, transaction);
+        }
+    }
 
     public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
     {
@@ -212,17 +213,6 @@ internal sealed class PostgresEngine : StoreEngine
             await _relay.DisposeAsync();
         }
         await _readers.DisposeAsync();
-    }
-
-    private static DynamicParameters ArraysOf<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
-    {
-        var arrays = new DynamicParameters();
-        foreach (var column in statement.Columns)
-        {
-            arrays.Add(column.Name, column.Values(rows));
-        }
-
-        return arrays;
     }
 
     private NpgsqlConnectionStringBuilder Bounded(NpgsqlConnectionStringBuilder address)

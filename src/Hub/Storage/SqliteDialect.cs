@@ -38,6 +38,20 @@ internal sealed partial class SqliteDialect(string path) : IDialect
 
     public object InValue<T>(IEnumerable<T> values) => JsonSerializer.Serialize(values);
 
+    public IEnumerable<(string Sql, DynamicParameters Values)> Calls<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        foreach (var row in rows)
+        {
+            var values = new DynamicParameters();
+            foreach (var column in statement.Columns)
+            {
+                values.Add(column.Name, column.Value(row));
+            }
+
+            yield return (statement.RowSql, values);
+        }
+    }
+
     public Exception? Translate(Exception thrown) => thrown switch
     {
         StoreUnavailableException => thrown,

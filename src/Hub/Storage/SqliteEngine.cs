@@ -124,24 +124,6 @@ internal sealed class SqliteEngine : StoreEngine
         }
     }
 
-    public override IReadOnlyList<TResult> Query<T, TResult>(
-        DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows)
-    {
-        var results = new List<TResult>(rows.Count);
-        foreach (var row in rows)
-        {
-            var values = new DynamicParameters();
-            foreach (var column in statement.Columns)
-            {
-                values.Add(column.Name, column.Value(row));
-            }
-
-            results.AddRange(connection.Query<TResult>(statement.RowSql, values, transaction));
-        }
-
-        return results;
-    }
-
     public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
     {
         await _readerSlots.WaitAsync(ct);

@@ -54,9 +54,6 @@ internal abstract class StoreEngine : IAsyncDisposable
 
     public abstract void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows);
 
-    public abstract IReadOnlyList<TResult> Query<T, TResult>(
-        DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows);
-
     /// <summary>Runs the read in one read-only snapshot on a connection of the bounded pool.</summary>
     public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct);
 

@@ -15,5 +15,19 @@ internal sealed class StoreReader(IDialect dialect, DbConnection connection, DbT
     public async Task<IReadOnlyList<T>> QueryAsync<T>(string sql, object? args = null) =>
         (await connection.QueryAsync<T>(Command(sql, args))).AsList();
 
+    public async Task<IReadOnlyList<TResult>> QueryAsync<T, TResult>(RowsStatement<T> statement, IReadOnlyList<T> rows)
+    {
+        var results = new List<TResult>(rows.Count);
+        if (rows.Count > 0)
+        {
+            foreach (var (sql, values) in Dialect.Calls(statement, rows))
+            {
+                results.AddRange(await connection.QueryAsync<TResult>(Command(sql, values)));
+            }
+        }
+
+        return results;
+    }
+
     private CommandDefinition Command(string sql, object? args) => new(sql, args, transaction, cancellationToken: ct);
 }

@@ -13,15 +13,19 @@ namespace Hub.Watch;
 /// <summary>What one watch asks for.</summary>
 internal sealed record WatchFilter(string TeamId, IReadOnlySet<string> HostIds, IReadOnlySet<WatchKind> Kinds)
 {
-    public bool Wants(WatchKind kind, string hostId) =>
-        (Kinds.Count == 0 || Kinds.Contains(kind)) && (HostIds.Count == 0 || HostIds.Contains(hostId));
+    /// <summary>The same for filters that want the same kinds.</summary>
+    public string KindsKey { get; } = string.Join(',', Kinds.Order());
+
+    public bool Wants(WatchKind kind) => Kinds.Count == 0 || Kinds.Contains(kind);
+
+    public bool Wants(WatchKind kind, string hostId) => Wants(kind) && (HostIds.Count == 0 || HostIds.Contains(hostId));
 }
 
 /// <summary>
 /// Reads what a watch shows: snapshot and tail (architecture.md D8). Events hold ids only, so a page of the tail reads each record as it is
 /// now; a record that changed twice is shown twice in its latest form, and none can be missed, because commit order is number order.
 /// </summary>
-internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard progress)
+internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard progress, TimeProvider time)
 {
     public const int PageMax = 500;
 
@@ -54,7 +58,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         order by c.command_id limit @limit
         """;
 
-    private const string LatestChatSql = """
+    internal const string LatestChatSql = """
         select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages
         where team_id = @teamId order by sent_at desc, message_id desc limit @limit
         """;
@@ -62,6 +66,29 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
     private const string LatestFeedbackSql = $"""
         select {FeedbackBook.Columns} from feedback where team_id = @teamId order by created_at desc, feedback_id desc limit @limit
         """;
+
+    private static readonly RowsStatement<RecordId> RecordsOf = new(
+        """
+        select s.host_id, s.collection, s.record_id, s.version, s.body from {rows}
+        join records s on s.host_id = r.host_id and s.collection = r.collection and s.record_id = r.entity_id
+        where s.team_id = r.team_id and s.deleted_at is null
+        """,
+        Column<RecordId>.Of("team_id", id => id.TeamId),
+        Column<RecordId>.Of("host_id", id => id.HostId),
+        Column<RecordId>.Of("collection", id => id.Collection),
+        Column<RecordId>.Of("entity_id", id => id.EntityId));
+
+    private static readonly RowsStatement<RecordId> ChatOf = new(
+        """
+        select c.host_id, c.message_id, c.body, c.sent_at, c.delivered_at, c.direction from {rows}
+        join chat_messages c on c.host_id = r.host_id and c.message_id = r.entity_id
+        where c.team_id = r.team_id
+        """,
+        Column<RecordId>.Of("team_id", id => id.TeamId),
+        Column<RecordId>.Of("host_id", id => id.HostId),
+        Column<RecordId>.Of("entity_id", id => id.EntityId));
+
+    private readonly TailPages _pages = new(time);
 
     /// <summary>The team's latest event number.</summary>
     public Task<long> LatestAsync(string teamId, CancellationToken cancellation) =>
@@ -147,37 +174,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         }
     }
 
-    /// <summary>The next page of the tail, and the number it ends at.</summary>
-    public Task<(IReadOnlyList<WatchResponse> Events, long LastSeq, bool More)> TailAsync(
-        WatchFilter filter, long after, CancellationToken cancellation) =>
-        store.ReadAsync(
-            TeamScope.Of(filter.TeamId),
-            async reader =>
-            {
-                var events = await reader.QueryAsync<EventRow>(TailSql, new { teamId = filter.TeamId, after, limit = PageMax });
-                if (events.Count == 0)
-                {
-                    return ((IReadOnlyList<WatchResponse>)[], after, false);
-                }
-
-                var wanted = events.Where(row => filter.Wants(row.KindValue, row.HostId ?? "")).ToArray();
-                var bodies = await BodiesAsync(reader, filter.TeamId, wanted);
-                List<WatchResponse> shown = new(wanted.Length);
-                foreach (var row in wanted)
-                {
-                    var response = bodies.TryGetValue((row.KindValue, row.HostId ?? "", row.EntityId), out var body) ? body.Clone() : new WatchResponse();
-                    response.Kind = row.KindValue;
-                    response.Cursor = CursorOf(filter.TeamId, row.Seq);
-                    response.HostId = row.HostId ?? "";
-                    response.EntityId = row.EntityId;
-                    response.Version = row.Version;
-                    response.At = EpochMs.ToTimestamp(row.At);
-                    shown.Add(response);
-                }
-
-                return ((IReadOnlyList<WatchResponse>)shown, events[^1].Seq, events.Count == PageMax);
-            },
-            cancellation);
+    /// <summary>The next page of the tail: changes of the kinds that the filter wants, of all hosts.</summary>
+    public Task<TailPage> TailAsync(WatchFilter filter, long after, CancellationToken cancellation) =>
+        _pages.ReadAsync(new TailPosition(filter.TeamId, filter.KindsKey, after), () => ReadPageAsync(filter, after), cancellation);
 
     public static string CursorOf(string teamId, long seq) => $"{teamId}.{seq.ToString(CultureInfo.InvariantCulture)}";
 
@@ -190,35 +189,57 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
             : throw new HubException(ErrorReason.CursorInvalid, "The cursor is not of this team; start again without one.");
     }
 
+    /// <summary>For all watchers that share it, so none of them can call it off.</summary>
+    private Task<TailPage> ReadPageAsync(WatchFilter filter, long after) => store.ReadAsync(
+        TeamScope.Of(filter.TeamId),
+        async reader =>
+        {
+            var events = await reader.QueryAsync<EventRow>(TailSql, new { teamId = filter.TeamId, after, limit = PageMax });
+            if (events.Count == 0)
+            {
+                return new TailPage([], after, More: false);
+            }
+
+            var wanted = events.Where(row => filter.Wants(row.KindValue)).ToArray();
+            var bodies = await BodiesAsync(reader, filter.TeamId, wanted);
+            var shown = new List<WatchResponse>(wanted.Length);
+            foreach (var row in wanted)
+            {
+                var response = bodies.TryGetValue((row.KindValue, row.HostId ?? "", row.EntityId), out var body) ? body.Clone() : new WatchResponse();
+                response.Kind = row.KindValue;
+                response.Cursor = CursorOf(filter.TeamId, row.Seq);
+                response.HostId = row.HostId ?? "";
+                response.EntityId = row.EntityId;
+                response.Version = row.Version;
+                response.At = EpochMs.ToTimestamp(row.At);
+                shown.Add(response);
+            }
+
+            return new TailPage(shown, events[^1].Seq, events.Count == PageMax);
+        });
+
     private async Task<Dictionary<(WatchKind, string, string), WatchResponse>> BodiesAsync(
         StoreReader reader, string teamId, IReadOnlyList<EventRow> events)
     {
         var bodies = new Dictionary<(WatchKind, string, string), WatchResponse>();
         foreach (var kind in events.GroupBy(row => row.KindValue))
         {
-            var ids = reader.Dialect.InValue(kind.Select(row => row.EntityId).Distinct());
+            var collection = RecordCollections.Find(kind.Key);
+            RecordId[] ids = [.. kind.Select(row => new RecordId(teamId, row.HostId ?? "", collection?.Name ?? "", row.EntityId)).Distinct()];
+            var entityIds = reader.Dialect.InValue(ids.Select(id => id.EntityId));
             IEnumerable<WatchResponse> found = kind.Key switch
             {
                 WatchKind.Host => (await reader.QueryAsync<HostRow>(
-                    $"{HostRow.SelectSql} and h.team_id = @teamId and {reader.Dialect.In("h.host_id", "ids")}", new { teamId, ids })).Select(Show),
+                    $"{HostRow.SelectSql} and h.team_id = @teamId and {reader.Dialect.In("h.host_id", "entityIds")}",
+                    new { teamId, entityIds })).Select(Show),
                 WatchKind.Command => (await reader.QueryAsync<CommandRow>(
-                    $"select {CommandRow.ListColumns} from commands c where c.team_id = @teamId and {reader.Dialect.In("c.command_id", "ids")}",
-                    new { teamId, ids })).Select(Show),
-                WatchKind.Chat => (await reader.QueryAsync<ChatRow>(
-                    $"""
-                    select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages
-                    where team_id = @teamId and {reader.Dialect.In("message_id", "ids")}
-                    """,
-                    new { teamId, ids })).Select(Show),
+                    $"select {CommandRow.ListColumns} from commands c where c.team_id = @teamId and {reader.Dialect.In("c.command_id", "entityIds")}",
+                    new { teamId, entityIds })).Select(Show),
+                WatchKind.Chat => (await reader.QueryAsync<RecordId, ChatRow>(ChatOf, ids)).Select(Show),
                 WatchKind.Feedback => (await reader.QueryAsync<FeedbackBook.FeedbackRow>(
-                    $"select {FeedbackBook.Columns} from feedback where team_id = @teamId and {reader.Dialect.In("feedback_id", "ids")}",
-                    new { teamId, ids })).Select(Show),
-                _ when RecordCollections.Find(kind.Key) is { } collection => (await reader.QueryAsync<RecordRow>(
-                    $"""
-                    select host_id, collection, record_id, version, body from records
-                    where team_id = @teamId and collection = @Name and deleted_at is null and {reader.Dialect.In("record_id", "ids")}
-                    """,
-                    new { teamId, collection.Name, ids })).Select(Show),
+                    $"select {FeedbackBook.Columns} from feedback where team_id = @teamId and {reader.Dialect.In("feedback_id", "entityIds")}",
+                    new { teamId, entityIds })).Select(Show),
+                _ when collection is not null => (await reader.QueryAsync<RecordId, RecordRow>(RecordsOf, ids)).Select(Show),
                 _ => [],
             };
             foreach (var body in found)
@@ -299,6 +320,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
         public WatchKind KindValue => EnumText<WatchKind>.Parse(Kind);
     }
+
+    /// <param name="Collection">Empty for what is no record.</param>
+    private sealed record RecordId(string TeamId, string HostId, string Collection, string EntityId);
 
     private sealed record RecordRow(string HostId, string Collection, string RecordId, long Version, byte[] Body);
 

@@ -131,7 +131,7 @@ internal sealed class WatchGrpcService(
         while (true)
         {
             var (events, last, more) = await feed.TailAsync(filter, after, cancellation);
-            foreach (var response in events)
+            foreach (var response in events.Where(item => filter.Wants(item.Kind, item.HostId)))
             {
                 await responses.WriteAsync(response, cancellation);
             }

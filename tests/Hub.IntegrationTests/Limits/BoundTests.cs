@@ -341,7 +341,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
     }
 
     [Fact]
-    public async Task RejectedDeltas_OneMoreThanTheBound_AreNotAllKept()
+    public async Task RejectedDeltas_OneMoreThanTheBound_TheOldestGoes()
     {
         const int Max = 1_000;
         await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
@@ -354,6 +354,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         await node.ReadUntilAsync(frame => frame.Ack is { Lane: Lane.Data, Seq: Max + 1 });
 
         Assert.Equal(Max, await NumberAsync(hub, "select count(*) from rejected_deltas"));
+        Assert.Equal(2, await NumberAsync(hub, "select min(seq) from rejected_deltas"));
     }
 
     [Fact]
