@@ -23,6 +23,7 @@ return args switch
     // The processes that a benchmark starts.
     ["swarm"] => await SwarmProgram.RunAsync(),
     ["server", var kind] => await RuntimeServers.RunAsync(kind),
+    ["rest-floor", var file] => await RestFloor.RunAsync(file),
     ["hold", var port, var streams] => await RuntimeLoads.HoldAsync(
         int.Parse(port, CultureInfo.InvariantCulture), int.Parse(streams, CultureInfo.InvariantCulture)),
     ["load", var kind, var figure, var port, var seconds] => await RuntimeLoads.RunAsync(

@@ -11,6 +11,9 @@ internal static class DeltaFigures
     public const int EntriesPerBatch = 32;
     public const int BatchesOnTheWay = 4;
 
+    /// <summary>Of a task's body, about.</summary>
+    public const int TaskBytes = 130;
+
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(4);
 
     public static IEnumerable<Figure> All => [Of("sqlite"), Of("postgres")];
