@@ -24,6 +24,7 @@ return args switch
     ["swarm"] => await SwarmProgram.RunAsync(),
     ["server", var kind] => await RuntimeServers.RunAsync(kind),
     ["rest-floor", var file] => await RestFloor.RunAsync(file),
+    ["watchers"] => await WatchersProgram.RunAsync(),
     ["hold", var port, var streams] => await RuntimeLoads.HoldAsync(
         int.Parse(port, CultureInfo.InvariantCulture), int.Parse(streams, CultureInfo.InvariantCulture)),
     ["load", var kind, var figure, var port, var seconds] => await RuntimeLoads.RunAsync(

@@ -23,6 +23,17 @@ internal static class RuntimeServers
     public const string EchoPath = "/floor/echo";
     public const string UploadPath = "/floor/upload";
     public const string HoldPath = "/floor/hold";
+    public const string FanOutPath = "/floor/fan-out";
+
+    /// <summary>The kind of server that writes events without end, over HTTP/1.1 on its first port and HTTP/2 on its second.</summary>
+    public const string FanOut = "fan-out";
+
+    /// <summary>Of an event of a task with 100 bytes of text, as server-sent event and as gRPC message.</summary>
+    public const int SseBytes = 480;
+    public const int MessageBytes = 330;
+
+    /// <summary>Events written before the next flush.</summary>
+    private const int EventsPerFlush = 8;
 
     /// <summary>Serves until the standard input ends; prints the port first.</summary>
     public static async Task<int> RunAsync(string kind)
@@ -37,6 +48,11 @@ internal static class RuntimeServers
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
+            if (kind == FanOut)
+            {
+                kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http1);
+            }
+
             kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
             kestrel.AddServerHeader = false;
         });
@@ -52,10 +68,11 @@ internal static class RuntimeServers
             app.MapPost(EchoPath, EchoAsync);
             app.MapPost(UploadPath, UploadAsync);
             app.MapPost(HoldPath, HoldAsync);
+            app.MapGet(FanOutPath, FanOutAsync);
         }
 
         await app.StartAsync();
-        Console.WriteLine($"port {new Uri(app.Urls.First()).Port}");
+        Console.WriteLine($"port {string.Join(' ', app.Urls.Select(url => new Uri(url).Port))}");
         await Console.In.ReadToEndAsync();
         await app.StopAsync();
         return 0;
@@ -131,6 +148,15 @@ internal static class RuntimeServers
         context.Features.GetRequiredFeature<IHttpMinRequestBodyDataRateFeature>().MinDataRate = null;
         await context.Response.StartAsync();
         await context.Request.BodyReader.CopyToAsync(Stream.Null, context.RequestAborted);
+    }
+
+    /// <summary>Kestrel alone: as many bytes as events have, as fast as the other side takes them.</summary>
+    private static async Task FanOutAsync(HttpContext context)
+    {
+        var bytes = new byte[EventsPerFlush * (HttpProtocol.IsHttp2(context.Request.Protocol) ? MessageBytes : SseBytes)];
+        while (!(await context.Response.BodyWriter.WriteAsync(bytes, context.RequestAborted)).IsCompleted)
+        {
+        }
     }
 
     private sealed class BenchServiceImpl : BenchService.BenchServiceBase
