@@ -37,7 +37,8 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
             Column<Position>.Of("epoch", position => position.Link.Epoch),
             Column<Position>.Of("seq", position => position.Seq)));
 
-    int ISharedWork<LaneBatch, BatchAnswer>.Weight(LaneBatch input) => input.Batch.Entries.Sum(entry => entry.SnapshotPart?.Records.Count ?? 1);
+    // Of a change that conflicts: its own and the conflict's.
+    int ISharedWork<LaneBatch, BatchAnswer>.Weight(LaneBatch input) => 2 * input.Batch.Entries.Sum(entry => entry.SnapshotPart?.Records.Count ?? 1);
 
     /// <summary>Applies batches of any hosts, in their order.</summary>
     public IReadOnlyList<BatchAnswer> Run(StoreTransaction tx, IReadOnlyList<LaneBatch> inputs)

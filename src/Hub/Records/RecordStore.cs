@@ -262,6 +262,7 @@ internal sealed class RecordStore(StoreGuards guards)
             body,
             now = tx.NowMs,
         });
+        tx.AppendEvent(change.TeamId, EnumText<WatchKind>.Of(WatchKind.Conflict), change.HostId, conflictId, 0);
         return conflictId;
     }
 

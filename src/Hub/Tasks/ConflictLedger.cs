@@ -12,8 +12,8 @@ namespace Hub.Tasks;
 /// </summary>
 internal sealed class ConflictLedger(Store store, RecordStore records)
 {
-    private const string Columns = """
-        conflict_id, collection, record_id, base_version, stored_version, incoming_version, stored_body, incoming_body, created_at, resolved_at
+    public const string Columns = """
+        host_id, conflict_id, collection, record_id, base_version, stored_version, incoming_version, stored_body, incoming_body, created_at, resolved_at
         """;
 
     private const string PageSql = $"""
@@ -69,12 +69,14 @@ internal sealed class ConflictLedger(Store store, RecordStore records)
                 }
 
                 tx.Execute("update sync_conflicts set resolved_at = @NowMs where conflict_id = @conflictId", new { tx.NowMs, conflictId });
+                tx.AppendEvent(host.TeamId, EnumText<WatchKind>.Of(WatchKind.Conflict), host.HostId, conflictId, 0);
                 return (row with { ResolvedAt = tx.NowMs }).ToConflict();
             },
             cancellation);
 
-    private sealed record Row
+    internal sealed record Row
     {
+        public required string HostId { get; init; }
         public required string ConflictId { get; init; }
         public required string Collection { get; init; }
         public required string RecordId { get; init; }

@@ -7,6 +7,7 @@ using Hub.Feedback;
 using Hub.Hosts;
 using Hub.Records;
 using Hub.Storage;
+using Hub.Tasks;
 
 namespace Hub.Watch;
 
@@ -29,7 +30,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 {
     public const int PageMax = 500;
 
-    /// <summary>Chat messages and feedback of a snapshot, and records of each log: the latest of the team.</summary>
+    /// <summary>Chat messages, feedback and open conflicts of a snapshot, and records of each log: the latest of the team.</summary>
     private const int SnapshotLatestMax = 200;
 
     private const string CounterSql = "select event_seq from team_counters where team_id = @teamId";
@@ -65,6 +66,11 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
     private const string LatestFeedbackSql = $"""
         select {FeedbackBook.Columns} from feedback where team_id = @teamId order by created_at desc, feedback_id desc limit @limit
+        """;
+
+    internal const string OpenConflictsSql = $"""
+        select {ConflictLedger.Columns} from sync_conflicts
+        where team_id = @teamId and resolved_at is null order by created_at desc, conflict_id desc limit @limit
         """;
 
     private static readonly RowsStatement<RecordId> RecordsOf = new(
@@ -172,6 +178,13 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         {
             yield return Show(row);
         }
+
+        var conflicts = await store.ReadAsync(
+            scope, reader => reader.QueryAsync<ConflictLedger.Row>(OpenConflictsSql, new { teamId, limit = SnapshotLatestMax }), cancellation);
+        foreach (var row in conflicts.Reverse().Where(row => filter.Wants(WatchKind.Conflict, row.HostId)))
+        {
+            yield return Show(row);
+        }
     }
 
     /// <summary>The next page of the tail: changes of the kinds that the filter wants, of all hosts.</summary>
@@ -239,6 +252,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
                 WatchKind.Feedback => (await reader.QueryAsync<FeedbackBook.FeedbackRow>(
                     $"select {FeedbackBook.Columns} from feedback where team_id = @teamId and {reader.Dialect.In("feedback_id", "entityIds")}",
                     new { teamId, entityIds })).Select(Show),
+                WatchKind.Conflict => (await reader.QueryAsync<ConflictLedger.Row>(
+                    $"select {ConflictLedger.Columns} from sync_conflicts where team_id = @teamId and {reader.Dialect.In("conflict_id", "entityIds")}",
+                    new { teamId, entityIds })).Select(Show),
                 _ when collection is not null => (await reader.QueryAsync<RecordId, RecordRow>(RecordsOf, ids)).Select(Show),
                 _ => [],
             };
@@ -299,6 +315,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
     private static WatchResponse Show(ChatRow row) =>
         new() { Kind = WatchKind.Chat, HostId = row.HostId, EntityId = row.MessageId, Chat = ChatLog.ToMessage(row) };
+
+    private static WatchResponse Show(ConflictLedger.Row row) =>
+        new() { Kind = WatchKind.Conflict, HostId = row.HostId, EntityId = row.ConflictId, Conflict = row.ToConflict() };
 
     private static WatchResponse Show(FeedbackBook.FeedbackRow row) => new()
     {

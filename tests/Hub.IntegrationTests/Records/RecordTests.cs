@@ -11,6 +11,18 @@ namespace Hub.IntegrationTests.Records;
 public abstract class RecordTests(StoreFixture fixture)
 {
     /// <summary>A snapshot per route, as a node sends it again and again.</summary>
+    /// <summary>A task that a person and its node changed without knowing of each other.</summary>
+    private static async Task<string> ConflictAsync(HttpClient owner, string hostId, RawNode node)
+    {
+        await node.SendAsync(RawNode.TaskBatch(1, ("t1", "todo")));
+        await node.ReadUntilAsync(frame => frame.Ack is not null);
+        (await owner.CallAsync(HttpMethod.Patch, $"/api/hosts/{hostId}/tasks/t1", new { status = "blocked" })).Expect(200);
+        var blind = DeltaOf(RecordCollections.Tasks, new HostTask { Title = "t1", Status = "doing" }, 2);
+        (blind.RecordId, blind.BaseVersion) = ("t1", 1);
+        await node.SendAsync(RawNode.Batch(Lane.Data, 2, new Entry { Delta = blind }));
+        return Assert.Single((await node.ReadUntilAsync(frame => frame.Ack?.Seq == 2)).Ack.Conflicts).ConflictId;
+    }
+
     private static readonly (string Route, string Body)[] Snapshots =
     [
         ("tasks/sync", """{"tasks":[{"id":"t1","title":"T","status":"doing","updatedAt":"2026-11-21T00:12:37.474Z"}]}"""),
@@ -196,6 +208,32 @@ public abstract class RecordTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Conflict_IsShownToWatchersWhenItComesAndWhenItIsResolved()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        await using var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+        var token = await hub.UserTokenAsync();
+        using var owner = hub.As(token);
+        var watches = new WatchService.WatchServiceClient(hub.Channel);
+        using var early = watches.Watch(new WatchRequest { Kinds = { WatchKind.Conflict }, Cursor = "now" }, HubHost.With(token));
+        await early.ResponseHeadersAsync.Within();
+
+        var conflictId = await ConflictAsync(owner, hostId, node);
+        using var late = watches.Watch(new WatchRequest { Kinds = { WatchKind.Conflict } }, HubHost.With(token));
+        var (came, open) = (await UntilAsync(early, WatchKind.Conflict), await UntilAsync(late, WatchKind.Conflict));
+        (await owner.WriteAsync($"/api/hosts/{hostId}/conflicts/{conflictId}/resolve", new { keep = "NODE" })).Expect(200);
+        var resolved = await UntilAsync(early, WatchKind.Conflict);
+        using var after = watches.Watch(new WatchRequest { Kinds = { WatchKind.Conflict } }, HubHost.With(token));
+
+        Assert.All([came, open, resolved], shown => Assert.Equal((hostId, conflictId), (shown.HostId, shown.Conflict.Id)));
+        Assert.Equal([false, false, true], new[] { came, open, resolved }.Select(shown => shown.Conflict.HasResolvedAt));
+        Assert.True(await after.ResponseStream.MoveNext(CancellationToken.None).Within());
+        Assert.Equal(WatchKind.SnapshotEnd, after.ResponseStream.Current.Kind);
+    }
+
+    [Fact]
     public async Task Conflict_KeptForTheCloud_BringsItsSideBack()
     {
         await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
@@ -203,16 +241,10 @@ public abstract class RecordTests(StoreFixture fixture)
         await using var node = await RawNode.ConnectAsync(hub, credential);
         await node.ReadAsync();
         using var owner = hub.As(await hub.UserTokenAsync());
-        await node.SendAsync(RawNode.TaskBatch(1, ("t1", "todo")));
-        await node.ReadUntilAsync(frame => frame.Ack is not null);
-        (await owner.CallAsync(HttpMethod.Patch, $"/api/hosts/{hostId}/tasks/t1", new { status = "blocked" })).Expect(200);
-        var blind = DeltaOf(RecordCollections.Tasks, new HostTask { Title = "t1", Status = "doing" }, 2);
-        (blind.RecordId, blind.BaseVersion) = ("t1", 1);
-        await node.SendAsync(RawNode.Batch(Lane.Data, 2, new Entry { Delta = blind }));
-        var notice = Assert.Single((await node.ReadUntilAsync(frame => frame.Ack?.Seq == 2)).Ack.Conflicts);
+        var conflictId = await ConflictAsync(owner, hostId, node);
 
         var listed = Assert.Single((await owner.ReadAsync($"/api/hosts/{hostId}/conflicts"))["conflicts"].EnumerateArray());
-        var resolve = $"/api/hosts/{hostId}/conflicts/{notice.ConflictId}/resolve";
+        var resolve = $"/api/hosts/{hostId}/conflicts/{conflictId}/resolve";
         (await owner.WriteAsync(resolve, new { keep = "CLOUD" })).Expect(200);
         (await owner.WriteAsync(resolve, new { keep = "NODE" })).Expect(200); // Stays as it was resolved first.
 

@@ -20,6 +20,7 @@ public abstract class IndexTests(StoreFixture fixture)
         ["records of a parent"] = (RecordPages.PageSql(new RecordFilter(ParentId: "p")), "records_parent"),
         ["the latest records of a team"] = (WatchFeed.LatestRecordsSql, "records_dated"),
         ["the latest messages of a team"] = (WatchFeed.LatestChatSql, "chat_messages_team"),
+        ["open conflicts of a team"] = (WatchFeed.OpenConflictsSql, "sync_conflicts_open"),
         ["records past their time"] = (PlanRetention.RecordsSql, "records_dated"),
         ["approvals nobody names"] = (RunApprovals.StaleSql, "records_polled"),
         ["a host's activity"] = (HostDirectory.ActivitySql, "events_host"),
