@@ -157,6 +157,59 @@ public sealed class ClientProtocolTests
         Assert.Equal(StatusCode.DeadlineExceeded, exception.StatusCode);
     }
 
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    public async Task Client_WritesAndNeverReads_IsToldThatTheCallEnded(bool byTrailers, bool windowIsFull)
+    {
+        await using var server = await StartAsync(async context =>
+        {
+            await GrpcHeadersAsync(context);
+            await context.Response.BodyWriter.FlushAsync();
+            var filled = windowIsFull ? FillAsync(context) : Task.CompletedTask;
+            await context.Request.Body.ReadExactlyAsync(new byte[1]);
+            if (byTrailers)
+            {
+                context.Response.AppendTrailer("grpc-status", "0");
+            }
+            else
+            {
+                context.Abort();
+            }
+
+            await filled;
+        });
+        using var channel = GrpcChannel.ForAddress(server.Urls.Single());
+        using var call = new EchoService.EchoServiceClient(channel).Duplex();
+        await call.ResponseHeadersAsync.Within();
+
+        async Task WriteAsync()
+        {
+            while (true)
+            {
+                await call.RequestStream.WriteAsync(new EchoRequest { Text = "heard?" });
+            }
+        }
+
+        await Assert.ThrowsAsync<RpcException>(() => WriteAsync().Within());
+    }
+
+    /// <summary>Writes until nothing more is taken.</summary>
+    private static async Task FillAsync(HttpContext context)
+    {
+        try
+        {
+            while (!(await context.Response.BodyWriter.WriteAsync(new byte[16 * 1024])).IsCompleted)
+            {
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // Aborted.
+        }
+    }
+
     private static Task GrpcHeadersAsync(HttpContext context)
     {
         context.Response.ContentType = "application/grpc";

@@ -1,4 +1,5 @@
 using System.Text;
+using Google.Protobuf;
 using Grpc.Core;
 using GrpcRuntime.Tests.V1;
 using Hub.TestKit;
@@ -116,6 +117,43 @@ public sealed class ServerProtocolTests
 
         Assert.NotNull(await ended.Task.Within());
         Assert.Empty(server.Log.Errors);
+    }
+
+    [Fact]
+    public async Task Server_EndOfAStreamThatIsNotTaken_IsResetAfterTheCompletionTimeout()
+    {
+        var script = new EchoScript
+        {
+            Duplex = async (_, responses, _) =>
+            {
+                while (responses.WriteAsync(new EchoResponse { Payload = ByteString.CopyFrom(new byte[16 * 1024]) }).IsCompletedSuccessfully)
+                {
+                    await Task.Yield();
+                }
+            },
+        };
+        await using var server = await EchoServer.StartAsync(script, options => options.CompletionTimeout = TimeSpan.FromMilliseconds(50));
+        await using var connection = await RawConnection.OpenAsync(server.Address);
+
+        await connection.StartCallAsync(1, RawHttp2.DuplexPath);
+        var reset = await connection.ReadToAsync(frame => frame.Type == FrameType.RstStream);
+
+        Assert.Equal(new byte[] { 0, 0, 0, 8 }, reset!.Payload);
+    }
+
+    [Fact]
+    public async Task Server_EndOfAStreamThatIsTaken_ComesWithItsStatus()
+    {
+        var script = new EchoScript
+        {
+            ServerStream = (_, responses, _) => responses.WriteAsync(new EchoResponse { Text = "last" }),
+        };
+        await using var server = await EchoServer.StartAsync(script, options => options.CompletionTimeout = TimeSpan.FromMinutes(1));
+
+        using var call = server.Client.ServerStream(new EchoRequest());
+        Assert.True(await call.ResponseStream.MoveNext().Within());
+        Assert.False(await call.ResponseStream.MoveNext().Within());
+        Assert.Equal(StatusCode.OK, call.GetStatus().StatusCode);
     }
 
     [Fact]

@@ -134,8 +134,9 @@ public sealed class PostgresServer : IAsyncDisposable
     private async Task SignalAsync(string signal)
     {
         var main = (await File.ReadAllLinesAsync(PidFile))[0];
-        // The main process first, so that the list of its children is complete.
-        await SystemTool.RunAsync("sh", ["-c", $"kill -{signal} {main}; for child in $(ps -o pid= --ppid {main}); do kill -{signal} $child; done"]);
+        // The main process first, so that the list of its children is complete; one that runs again ends those whose client went meanwhile.
+        await SystemTool.RunAsync(
+            "sh", ["-c", $"kill -{signal} {main} && for child in $(ps -o pid= --ppid {main}); do kill -{signal} $child || true; done"]);
     }
 
     private string Data => Path.Combine(_directory, "data");

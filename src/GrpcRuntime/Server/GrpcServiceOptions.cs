@@ -23,6 +23,12 @@ public class GrpcServiceOptions
         set => (_maxSendMessageSize, IsSendSizeSet) = (value, true);
     }
 
+    /// <summary>
+    /// How long a client may take over what is left of a response stream when the handler is done; then the call is reset with CANCEL.
+    /// Null, the default, for as long as its connection lives.
+    /// </summary>
+    public TimeSpan? CompletionTimeout { get; set; }
+
     /// <summary>Whether clients see the text of unhandled exceptions. Default false.</summary>
     public bool? EnableDetailedErrors { get; set; }
 

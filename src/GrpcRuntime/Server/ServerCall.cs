@@ -303,8 +303,16 @@ internal abstract class ServerCall : ServerCallContext
         {
             try
             {
-                await Writer.CompleteAsync(HttpContext.Response.BodyWriter).ConfigureAwait(false);
-                AppendStatus();
+                if (_options.CompletionTimeout is { } patience && _method.Type is MethodType.ServerStreaming or MethodType.DuplexStreaming)
+                {
+                    await CompleteWithinAsync(patience).ConfigureAwait(false);
+                }
+                else
+                {
+                    await Writer.CompleteAsync(HttpContext.Response.BodyWriter).ConfigureAwait(false);
+                    AppendStatus();
+                }
+
                 return;
             }
             catch (Exception exception) when (exception is IOException or OperationCanceledException or InvalidOperationException)
@@ -316,6 +324,28 @@ internal abstract class ServerCall : ServerCallContext
 
         ServerLog.CallCancelled(_services.Logger, MethodCore);
         Writer.Abort(new OperationCanceledException("The client cancelled the call."));
+    }
+
+    private async Task CompleteWithinAsync(TimeSpan patience)
+    {
+        async Task CompleteAsync()
+        {
+            await Writer.CompleteAsync(HttpContext.Response.BodyWriter).ConfigureAwait(false);
+            AppendStatus();
+            await HttpContext.Response.CompleteAsync().ConfigureAwait(false);
+        }
+
+        var completing = CompleteAsync();
+        try
+        {
+            await completing.WaitAsync(patience, _services.Time).ConfigureAwait(false);
+        }
+        catch (TimeoutException)
+        {
+            ServerLog.NotTaken(_services.Logger, MethodCore, patience);
+            HttpContext.Features.Get<IHttpResetFeature>()?.Reset(Http2Cancel);
+            await completing.ConfigureAwait(false);
+        }
     }
 
     private async Task EndAtDeadlineAsync(CallDeadline deadline, Task handling)

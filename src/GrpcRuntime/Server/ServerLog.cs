@@ -17,6 +17,9 @@ internal static partial class ServerLog
     [LoggerMessage(EventName = "DeadlineExceeded", Level = LogLevel.Debug, Message = "{Method} did not end within {Timeout}.")]
     public static partial void DeadlineExceeded(ILogger logger, string method, TimeSpan timeout);
 
+    [LoggerMessage(EventName = "NotTaken", Level = LogLevel.Debug, Message = "The client did not take the end of {Method} within {Timeout}.")]
+    public static partial void NotTaken(ILogger logger, string method, TimeSpan timeout);
+
     [LoggerMessage(EventName = "RequestRefused", Level = LogLevel.Debug, Message = "Not a gRPC request: {Reason}")]
     public static partial void RequestRefused(ILogger logger, string reason);
 }

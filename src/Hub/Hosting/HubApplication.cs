@@ -40,6 +40,9 @@ internal sealed class HubApplication : IAsyncDisposable
     /// <summary>How far grpc.health.v1 may lag behind /ready.</summary>
     private static readonly TimeSpan HealthPublishedEvery = TimeSpan.FromSeconds(5);
 
+    /// <summary>What is left of a stream is 128 KiB at most: enough time for 1 KB/s.</summary>
+    private static readonly TimeSpan StreamEndsWithin = TimeSpan.FromMinutes(3);
+
     private static readonly TimeSpan PingAfter = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(10);
 
@@ -246,8 +249,16 @@ internal sealed class HubApplication : IAsyncDisposable
         services.AddSingleton<ErrorInterceptor>();
 
         services
-            .AddGrpc(grpc => grpc.Interceptors.Add<ErrorInterceptor>())
-            .AddServiceOptions<LinkGrpcService>(link => link.MaxReceiveMessageSize = LinkOptions.FrameBytesMax)
+            .AddGrpc(grpc =>
+            {
+                grpc.Interceptors.Add<ErrorInterceptor>();
+                grpc.CompletionTimeout = StreamEndsWithin;
+            })
+            .AddServiceOptions<LinkGrpcService>(link =>
+            {
+                link.MaxReceiveMessageSize = LinkOptions.FrameBytesMax;
+                link.CompletionTimeout = LinkOptions.SlowConsumerAfter;
+            })
             .AddJsonTranscoding(rest =>
             {
                 rest.Title = "Hub";

@@ -29,6 +29,7 @@ internal sealed partial class Link
     private readonly ILogger<Link> _log;
     private readonly WakeSignal _due = new();
     private readonly Lock _gate = new();
+    private readonly LaneAnswers _answers;
     private readonly HashSet<string> _cancelsSent = new(StringComparer.Ordinal);
     private long _chatSent;
     private long _chatAcked;
@@ -42,6 +43,7 @@ internal sealed partial class Link
         Identity = identity;
         Options = options;
         (_store, _lanes, _guards, _time, _log) = (store, lanes, guards, time, log);
+        _answers = new LaneAnswers(Outbox);
         _chatSent = _chatAcked = chatFrom;
         OpenedAt = _heardAt = _wroteAt = time.GetTimestamp();
         Outbox.Control(new ConnectResponse { Welcome = welcome });
@@ -156,15 +158,18 @@ internal sealed partial class Link
             return;
         }
 
-        var answer = await ApplyAsync(batch, isLast: true, cancellation);
-        if (answer.Nack is not null)
+        var place = _answers.Take(batch.Lane);
+        BatchAnswer? answer = null;
+        try
         {
-            Outbox.Refuse(answer.Nack);
-            return;
+            answer = await ApplyAsync(batch, isLast: true, cancellation);
+        }
+        finally
+        {
+            _answers.Give(place, answer);
         }
 
-        Outbox.Acknowledge(answer.Ack!);
-        if (batch.Lane == Lane.Commands)
+        if (answer.Ack is not null && batch.Lane == Lane.Commands)
         {
             inbound.CommandsMoved(batch);
             Wake(); // Accepted offers make room for others.

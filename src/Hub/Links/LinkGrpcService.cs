@@ -50,6 +50,11 @@ internal sealed partial class LinkGrpcService(
         {
             // Whatever ended first: nothing more is taken from the node, the last frame goes out, then the stream ends.
             link.Outbox.Close(null);
+            if (link.EndReason == GoodbyeReason.SlowConsumer)
+            {
+                context.GetHttpContext().Abort(); // A last frame would queue up behind those that are not read.
+            }
+
             await Settle(writing, LinkOptions.GoodbyeWithin);
             await stopping.CancelAsync();
             await Settle(Task.WhenAll(writing, reading, pumping), LinkOptions.GoodbyeWithin);

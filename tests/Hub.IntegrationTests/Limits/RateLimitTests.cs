@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json;
+using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Hosting;
 using Hub.Links;
@@ -147,6 +148,15 @@ public sealed class RateLimitTests(SqliteStoreFixture fixture) : IClassFixture<S
         }
 
         Assert.Equal(GoodbyeReason.SlowConsumer, link.EndReason);
+        await Assert.ThrowsAsync<RpcException>(() => WriteForEverAsync().Within());
+
+        async Task WriteForEverAsync()
+        {
+            while (true)
+            {
+                await node.SendAsync(new ConnectRequest { Heartbeat = new() }); // The node learns it though it reads nothing.
+            }
+        }
     }
 
     private async Task<HubHost> StartAsync(TimeProvider time, params (string Key, string Value)[] settings) =>

@@ -8,6 +8,7 @@ namespace Grpc.AspNetCore.Server.Model;
 internal sealed record MethodOptions(
     int? MaxReceiveMessageSize,
     int? MaxSendMessageSize,
+    TimeSpan? CompletionTimeout,
     bool EnableDetailedErrors,
     CompressionLevel? ResponseGzip,
     IReadOnlyList<InterceptorRegistration> Interceptors,
@@ -28,6 +29,7 @@ internal sealed record MethodOptions(
         return new MethodOptions(
             service.IsReceiveSizeSet ? service.MaxReceiveMessageSize : global.MaxReceiveMessageSize,
             service.IsSendSizeSet ? service.MaxSendMessageSize : global.MaxSendMessageSize,
+            service.CompletionTimeout ?? global.CompletionTimeout,
             service.EnableDetailedErrors ?? global.EnableDetailedErrors ?? false,
             algorithm == GrpcProtocol.GzipEncoding
                 ? service.ResponseCompressionLevel ?? global.ResponseCompressionLevel ?? CompressionLevel.Fastest
