@@ -9,6 +9,12 @@ internal sealed class PostgresEngine : StoreEngine
 {
     public const string Role = "hub_app";
 
+    /// <summary>
+    /// The policy of a tenant table. Its condition is one that no index serves: the statements find their rows by their own conditions, and a
+    /// plan must not read all of a team because the policy names the team. A policy under another name is replaced.
+    /// </summary>
+    private const string Policy = "hub_teams";
+
     /// <summary>The comment of a table whose rows the Hub's role may add and read, never change or remove.</summary>
     private const string AppendOnly = "append only";
 
@@ -66,6 +72,10 @@ internal sealed class PostgresEngine : StoreEngine
 
     public override IDialect Dialect => _dialect;
 
+    public override TimeSpan SharedGroupTarget => TimeSpan.FromMilliseconds(20);
+
+    public override int SharedWeightMax => 1_024;
+
     public override int WriterCount => _options.WriterCount;
 
     public override DbConnection OpenWriter()
@@ -78,6 +88,8 @@ internal sealed class PostgresEngine : StoreEngine
             // server, so that its row locks cannot stop the other replicas.
             connection.Execute(
                 FormattableString.Invariant($"set lock_timeout = {(int)_options.LockTimeout.TotalMilliseconds}; set idle_in_transaction_session_timeout = '60s'"));
+            // What is written is found by key; a plan made while a table was still empty would read all of it for every group.
+            connection.Execute("set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; set jit = off");
             if (!_options.RelaxedDurability)
             {
                 RequireDurability(connection);
@@ -188,13 +200,16 @@ internal sealed class PostgresEngine : StoreEngine
                 join pg_attribute a on a.attrelid = c.oid and a.attname = 'team_id' and not a.attisdropped
                 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'p')
                   and not (c.relrowsecurity and c.relforcerowsecurity
-                           and exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'hub_team'))
+                           and exists (select from pg_policy p where p.polrelid = c.oid and p.polname = '{Policy}'))
               loop
                 execute format('alter table %s enable row level security', missing.name);
                 execute format('alter table %s force row level security', missing.name);
                 execute format('drop policy if exists hub_team on %s', missing.name);
                 execute format('drop policy if exists hub_system on %s', missing.name);
-                execute format('create policy hub_team on %s to {Role} using (team_id = any(string_to_array(current_setting(''hub.team_ids'', true), '','')))', missing.name);
+                execute format('drop policy if exists {Policy} on %s', missing.name);
+                execute format(
+                  'create policy {Policy} on %s to {Role} using ((team_id || '''') = any((select string_to_array(current_setting(''hub.team_ids'', true), '',''))::text[]))',
+                  missing.name);
                 execute format('create policy hub_system on %s to %I using (true)', missing.name, current_user);
               end loop;
             end $$;

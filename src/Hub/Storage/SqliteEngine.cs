@@ -35,6 +35,10 @@ internal sealed class SqliteEngine : StoreEngine
 
     public override IDialect Dialect => _dialect;
 
+    public override TimeSpan SharedGroupTarget => TimeSpan.FromMilliseconds(2);
+
+    public override int SharedWeightMax => 64;
+
     public override int WriterCount => 1;
 
     public override DbConnection OpenWriter()

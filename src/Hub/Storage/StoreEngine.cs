@@ -15,6 +15,12 @@ internal abstract class StoreEngine : IAsyncDisposable
 
     public abstract int WriterCount { get; }
 
+    /// <summary>How long the jobs of a group run while others wait for its commit: a few times what a group costs besides its jobs.</summary>
+    public abstract TimeSpan SharedGroupTarget { get; }
+
+    /// <summary>Events of jobs that run together meanwhile: what takes about as long.</summary>
+    public abstract int SharedWeightMax { get; }
+
     /// <summary>Opens a write connection, sets its durability and reads it back; the caller owns it.</summary>
     public abstract DbConnection OpenWriter();
 

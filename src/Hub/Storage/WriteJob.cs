@@ -28,6 +28,9 @@ internal abstract class WriteJob(string teamId, Fence? fence, bool isBulk)
     /// <summary>False when the caller has given up; from true on the job runs whatever the caller does.</summary>
     public bool TryStart() => Interlocked.CompareExchange(ref _state, Started, Waiting) == Waiting;
 
+    /// <summary>It was started and did not run: it waits again.</summary>
+    public void Return() => Interlocked.Exchange(ref _state, Waiting);
+
     public void TryCancel(CancellationToken ct)
     {
         if (Interlocked.CompareExchange(ref _state, Cancelled, Waiting) == Waiting)

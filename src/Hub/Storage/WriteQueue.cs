@@ -77,6 +77,33 @@ internal sealed class WriteQueue(int slots) : IDisposable
         }
     }
 
+    /// <summary>Puts jobs that were taken and did not run before those that came after them. Teams that had a turn come last.</summary>
+    /// <param name="jobs">In the order they were taken in.</param>
+    /// <param name="ran">Teams of which jobs ran.</param>
+    public void Return(IReadOnlyList<WriteJob> jobs, IReadOnlySet<TeamScope> ran)
+    {
+        foreach (var job in jobs)
+        {
+            job.Return();
+        }
+
+        lock (_gate)
+        {
+            _urgent.Return(jobs.Where(job => !job.IsBulk), ran);
+            _bulk.Return(jobs.Where(job => job.IsBulk), ran);
+            _ready.Set();
+        }
+    }
+
+    /// <summary>Whether anything waits but bulk of this team.</summary>
+    public bool HasOthers(TeamScope team)
+    {
+        lock (_gate)
+        {
+            return !_urgent.IsEmpty || _bulk.HasOthers(team);
+        }
+    }
+
     /// <summary>Takes no more jobs.</summary>
     /// <returns>Those without a slot, which are not written.</returns>
     public IReadOnlyList<WriteJob> Close()
@@ -111,6 +138,24 @@ internal sealed class WriteQueue(int slots) : IDisposable
             }
 
             line.Enqueue(job);
+        }
+
+        public bool HasOthers(TeamScope team) => _lines.Count > (_lines.ContainsKey(team) ? 1 : 0);
+
+        public void Return(IEnumerable<WriteJob> jobs, IReadOnlySet<TeamScope> ran)
+        {
+            var returned = jobs.GroupBy(job => job.Scope).ToArray();
+            foreach (var team in returned)
+            {
+                _lines[team.Key] = new Queue<WriteJob>(_lines.TryGetValue(team.Key, out var line) ? team.Concat(line) : team);
+            }
+
+            var turns = returned.Select(team => team.Key).Union(_turns).OrderBy(ran.Contains).ToArray();
+            _turns.Clear();
+            foreach (var team in turns)
+            {
+                _turns.Enqueue(team);
+            }
         }
 
         /// <summary>Adds jobs that their callers still want, until the group has <paramref name="groupMax"/>.</summary>

@@ -8,7 +8,8 @@ namespace Hub.Storage;
 /// <summary>
 /// Owns one write connection on one thread. Takes whatever jobs wait, at most <see cref="GroupJobsMax"/>, runs them in one transaction,
 /// each behind a savepoint, and tells their callers after the commit. There is no timer: the next group gathers while this one commits,
-/// so groups grow with load and a lone job waits for nothing.
+/// so groups grow with load and a lone job waits for nothing. All of a group wait for its commit, so it ends early where somebody besides
+/// the bulk of one team is waiting; what has not run then goes back to its place in the queue.
 /// </summary>
 internal sealed class Writer : IAsyncDisposable
 {
@@ -24,8 +25,14 @@ internal sealed class Writer : IAsyncDisposable
         Column<NumberedEvent>.Of("version", row => row.Event.Version),
         Column<NumberedEvent>.Of("at", row => row.At));
 
-    // A group with bulk in it should not take longer: everything urgent that comes meanwhile waits for its commit.
-    private static readonly TimeSpan BulkGroupTarget = TimeSpan.FromMilliseconds(50);
+    // The same two bounds while the bulk of one team has the writer to itself.
+    private static readonly TimeSpan AloneGroupTarget = TimeSpan.FromMilliseconds(50);
+    private const int AloneWeightMax = 2_000;
+
+    // Others are expected for this long after they were there.
+    private static readonly TimeSpan SharedFor = TimeSpan.FromMilliseconds(100);
+
+    private const int BulkJobsMin = 8;
 
     // Between attempts to open the connection, doubling from the first to the last.
     private static readonly TimeSpan ReopenDelayMin = TimeSpan.FromMilliseconds(50);
@@ -58,8 +65,10 @@ internal sealed class Writer : IAsyncDisposable
     private DbConnection? _connection;
     private TimeSpan _reopenDelay;
 
-    // Bulk jobs taken into the next group: halved when the last took too long, doubled when it was quick.
+    // Bulk jobs taken into the next group: twice those that ran in the last.
     private int _bulkJobsMax = GroupJobsMax;
+
+    private long? _sharedAt;
 
     public Writer(
         int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, StoreCondition condition, TimeProvider time,
@@ -112,7 +121,7 @@ internal sealed class Writer : IAsyncDisposable
         {
             while (_queue.Take(group, GroupJobsMax, _bulkJobsMax))
             {
-                RunTimed([.. group], hasBulk: group[^1].IsBulk);
+                RunGroup([.. group], mayLeave: true);
                 group.Clear();
             }
             CloseConnection();
@@ -137,23 +146,11 @@ internal sealed class Writer : IAsyncDisposable
         ? new(StoreFault.Away, "The store is closing.")
         : new(StoreFault.Failing, "A writer has ended by a fault of the Hub: restart it.", cause);
 
-    private void RunTimed(ReadOnlySpan<WriteJob> jobs, bool hasBulk)
-    {
-        var started = _time.GetTimestamp();
-        RunGroup(jobs);
-        if (hasBulk)
-        {
-            var took = _time.GetElapsedTime(started);
-            _bulkJobsMax = took > BulkGroupTarget ? Math.Max(1, _bulkJobsMax / 2)
-                : took < BulkGroupTarget / 2 ? Math.Min(GroupJobsMax, _bulkJobsMax * 2)
-                : _bulkJobsMax;
-        }
-    }
-
     /// <summary>Commits the jobs; those of a group that cannot commit are halved until the culprit stands alone and bears the failure.</summary>
-    private void RunGroup(ReadOnlySpan<WriteJob> jobs)
+    /// <param name="mayLeave">Whether the group may end early. Halves may not: what they left would come behind what is after them.</param>
+    private void RunGroup(ReadOnlySpan<WriteJob> jobs, bool mayLeave)
     {
-        switch (TryCommit(jobs))
+        switch (TryCommit(jobs, mayLeave))
         {
             case null:
                 _condition.Works();
@@ -169,16 +166,17 @@ internal sealed class Writer : IAsyncDisposable
                 return;
             case var failure:
                 StoreLog.GroupHalved(_log, jobs.Length, failure);
-                RunGroup(jobs[..(jobs.Length / 2)]);
-                RunGroup(jobs[(jobs.Length / 2)..]);
+                RunGroup(jobs[..(jobs.Length / 2)], mayLeave: false);
+                RunGroup(jobs[(jobs.Length / 2)..], mayLeave: false);
                 return;
         }
     }
 
     /// <summary>Null when the group has committed and its callers are told, else why nothing of it has.</summary>
-    private Exception? TryCommit(ReadOnlySpan<WriteJob> jobs)
+    private Exception? TryCommit(ReadOnlySpan<WriteJob> jobs, bool mayLeave)
     {
         IReadOnlyList<(string TeamId, long Seq)> published;
+        List<WriteJob> left;
         DbTransaction? transaction = null;
         try
         {
@@ -188,7 +186,7 @@ internal sealed class Writer : IAsyncDisposable
             transaction = _engine.BeginWrite(open);
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
             work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
-            RunJobs(jobs, open, transaction, work);
+            left = RunJobs(jobs, open, transaction, work, mayLeave);
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
             transaction.Commit();
@@ -206,7 +204,16 @@ internal sealed class Writer : IAsyncDisposable
             }
             return lost ? new StoreUnavailableException(StoreFault.Away, "The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
         }
-        Publish(jobs, published);
+
+        if (left.Count == 0)
+        {
+            Publish(jobs, published);
+            return null;
+        }
+
+        WriteJob[] ran = [.. jobs.ToArray().Except(left)];
+        Publish(ran, published);
+        _queue.Return(left, ran.Select(job => job.Scope).ToHashSet());
         return null;
     }
 
@@ -227,9 +234,12 @@ internal sealed class Writer : IAsyncDisposable
         }
     }
 
-    private void RunJobs(ReadOnlySpan<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work)
+    /// <returns>The jobs that did not run.</returns>
+    private List<WriteJob> RunJobs(ReadOnlySpan<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work, bool mayLeave)
     {
-        var savepoint = false;
+        var began = _time.GetTimestamp();
+        var left = new List<WriteJob>();
+        var (savepoint, isOver, bulkRan) = (false, false, 0);
         var ran = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance);
         var parted = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance); // Failed together once; again would cost the group as often as it has jobs.
         for (var i = 0; i < jobs.Length; i++)
@@ -240,6 +250,14 @@ internal sealed class Writer : IAsyncDisposable
                 continue;
             }
 
+            var isShared = IsShared(jobs);
+            isOver = isOver || (mayLeave && i > 0 && _time.GetElapsedTime(began) >= (isShared ? _engine.SharedGroupTarget : AloneGroupTarget));
+            if (isOver && (bulkRan > 0 || !job.IsBulk)) // Some of the bulk runs in any case, so that what is urgent does not starve it.
+            {
+                left.Add(job);
+                continue;
+            }
+
             Reach(WriteStep.BeforeJob);
             job.Effects = [];
             job.Failure = work.Check(job.Fence);
@@ -247,10 +265,11 @@ internal sealed class Writer : IAsyncDisposable
             {
                 _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
                 savepoint = true;
-                var together = parted.Contains(job) ? [] : Together(jobs[i..], work);
+                var together = parted.Contains(job) ? [] : Together(jobs[i..], work, isShared ? _engine.SharedWeightMax : AloneWeightMax);
                 if (together.Count > 1 && TryRunTogether(together, open, transaction, work))
                 {
                     ran.UnionWith(together);
+                    bulkRan += together.Count(other => other.IsBulk && other != job);
                 }
                 else
                 {
@@ -263,16 +282,36 @@ internal sealed class Writer : IAsyncDisposable
                 _engine.EnterScope(open, transaction, job.Scope);
                 Run(job, work);
             }
+
+            bulkRan += job.IsBulk ? 1 : 0;
             Reach(WriteStep.AfterJob);
             if (!_options.Guards.AckAfterCommit)
             {
                 job.Deliver();
             }
         }
+
+        if (mayLeave && jobs[^1].IsBulk)
+        {
+            _bulkJobsMax = Math.Clamp(2 * bulkRan, BulkJobsMin, GroupJobsMax);
+        }
+
+        return left;
+    }
+
+    /// <summary>Whether anybody waits for the writer, or did a moment ago, besides the bulk of one team.</summary>
+    private bool IsShared(ReadOnlySpan<WriteJob> jobs)
+    {
+        if (!jobs[^1].IsBulk || !jobs[0].IsBulk || jobs[0].Scope != jobs[^1].Scope || _queue.HasOthers(jobs[0].Scope))
+        {
+            _sharedAt = _time.GetTimestamp();
+        }
+
+        return _sharedAt is { } at && _time.GetElapsedTime(at) < SharedFor;
     }
 
     /// <summary>The first job and those after it that share its work and may run. Other teams' jobs are passed over, other work of its team is not.</summary>
-    private static List<WriteJob> Together(ReadOnlySpan<WriteJob> jobs, StoreTransaction work)
+    private static List<WriteJob> Together(ReadOnlySpan<WriteJob> jobs, StoreTransaction work, int weightMax)
     {
         var together = new List<WriteJob>();
         var weight = 0;
@@ -285,7 +324,7 @@ internal sealed class Writer : IAsyncDisposable
 
             weight += job.Weight;
             if (job.SharedWork is null || job.SharedWork != jobs[0].SharedWork || work.Check(job.Fence) is not null
-                || weight > StoreTransaction.EventsPerJobMax)
+                || weight > weightMax)
             {
                 break;
             }

@@ -27,6 +27,76 @@ public abstract class BulkTests(StoreFixture fixture)
         Assert.Equal(["urgent", .. Enumerable.Range(0, BulkJobs).Select(i => $"bulk {i}")], order);
     }
 
+    [Fact]
+    public async Task Write_WhileBulkOfAnotherTeamRuns_WaitsForTheRunningJobAlone()
+    {
+        var time = new ManualTimeProvider();
+        var order = new List<string>();
+        await using var store = await OpenAsync(order, time);
+        var fence = await LinkAsync(store);
+        Task urgent = Task.CompletedTask;
+        var flood = await FloodAsync(store, time, fence, order, TimeSpan.FromMilliseconds(30), onFirst: () =>
+            urgent = store.WriteAsync("other", tx => Note(tx, order, "urgent")));
+        await Task.WhenAll([urgent, .. flood]).Within();
+
+        Assert.Equal(["commit", "commit", "bulk 0", "commit", "urgent", "bulk 1", "commit", "bulk 2", "commit", "bulk 3"], order);
+    }
+
+    [Fact]
+    public async Task Write_BulkOfOneTeamAlone_SharesACommit()
+    {
+        var time = new ManualTimeProvider();
+        var order = new List<string>();
+        await using var store = await OpenAsync(order, time);
+        var flood = await FloodAsync(store, time, await LinkAsync(store), order, TimeSpan.FromMilliseconds(10), onFirst: () => { });
+        await Task.WhenAll(flood).Within();
+
+        Assert.Equal(["commit", "commit", "bulk 0", "bulk 1", "bulk 2", "bulk 3"], order);
+    }
+
+    /// <summary>A store with one writer, whose commits are noted.</summary>
+    private async Task<Store> OpenAsync(List<string> order, TimeProvider time) => await fixture.OpenAsync(
+        await fixture.CreateDatabaseAsync() with
+        {
+            WriterCount = 1,
+            FaultInjector = step =>
+            {
+                if (step == WriteStep.AfterCommit)
+                {
+                    order.Add("commit");
+                }
+            },
+        },
+        time);
+
+    /// <summary>Four bulk jobs that wait together, each of which takes its time; the first commit is that of what they wait for.</summary>
+    private static async Task<Task[]> FloodAsync(Store store, ManualTimeProvider time, Fence fence, List<string> order, TimeSpan takes, Action onFirst)
+    {
+        using var queued = new ManualResetEventSlim();
+        var began = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var blocking = store.WriteAsync(Team, _ =>
+        {
+            began.SetResult();
+            queued.Wait(WithinExtensions.DefaultLimit);
+            time.Advance(TimeSpan.FromSeconds(1)); // What was written before is no longer in the way.
+            order.Clear();
+        });
+        await began.Task.Within();
+        var flood = Enumerable.Range(0, 4).Select(Task (i) => store.WriteBulkAsync(Team, fence, tx =>
+        {
+            time.Advance(takes);
+            if (i == 0)
+            {
+                onFirst();
+            }
+
+            return Note(tx, order, $"bulk {i}");
+        })).ToArray();
+        queued.Set();
+        await blocking.Within();
+        return flood;
+    }
+
     private static bool Note(StoreTransaction tx, List<string> order, string what)
     {
         tx.OnCommitted(() => order.Add(what));

@@ -120,7 +120,7 @@ public abstract class SharedWorkTests(StoreFixture fixture)
         var find = new RowsStatement<string>(
             "select n.note_id, n.payload, n.size from {rows} join notes n on n.note_id = r.note_id",
             Column<string>.Of("note_id", id => id));
-        await using var store = await fixture.OpenTestStoreAsync();
+        await using var store = await fixture.OpenTestStoreAsync(time: new ManualTimeProvider());
 
         var found = await store.WriteAsync(Team, tx =>
         {
@@ -135,7 +135,7 @@ public abstract class SharedWorkTests(StoreFixture fixture)
 
     private async Task<Store> LinkedAsync()
     {
-        var store = await fixture.OpenTestStoreAsync();
+        var store = await fixture.OpenTestStoreAsync(time: new ManualTimeProvider());
         await store.AddLinkAsync("host", 1);
         return store;
     }

@@ -56,7 +56,7 @@ public abstract class WriterTests(StoreFixture fixture)
     {
         var commits = 0;
         await using var store = await Fixture.OpenTestStoreAsync(
-            options => options with { FaultInjector = step => commits += step == WriteStep.AfterCommit ? 1 : 0 });
+            options => options with { FaultInjector = step => commits += step == WriteStep.AfterCommit ? 1 : 0 }, new ManualTimeProvider());
 
         var held = await store.HoldWriterAsync();
         var writes = Enumerable.Range(0, 20).Select(i => store.AddNoteAsync($"n{i}")).ToArray();
@@ -71,7 +71,7 @@ public abstract class WriterTests(StoreFixture fixture)
     {
         var commits = 0;
         await using var store = await Fixture.OpenTestStoreAsync(
-            options => options with { FaultInjector = step => commits += step == WriteStep.AfterCommit ? 1 : 0 });
+            options => options with { FaultInjector = step => commits += step == WriteStep.AfterCommit ? 1 : 0 }, new ManualTimeProvider());
 
         var held = await store.HoldWriterAsync();
         var writes = Enumerable.Range(0, Writer.GroupJobsMax + 1).Select(_ => store.WriteAsync(Team, _ => { })).ToArray();

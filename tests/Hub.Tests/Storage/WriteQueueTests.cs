@@ -59,6 +59,44 @@ public sealed class WriteQueueTests : IDisposable
     }
 
     [Fact]
+    public void Return_JobsThatDidNotRun_ComeBeforeThoseAfterThemAndTeamsThatRanComeLast()
+    {
+        var noisy = AddMany("noisy", 6, isBulk: true);
+        var group = Take(max: 4);
+        var quiet = AddMany("quiet", 1, isBulk: true);
+
+        _queue.Return(group[1..], new HashSet<TeamScope> { group[0].Scope });
+
+        Assert.Equal([quiet[0], .. noisy[1..]], Take(max: 10));
+    }
+
+    [Fact]
+    public void Return_ToAClosedQueue_IsStillTaken()
+    {
+        var jobs = AddMany("team", 2);
+        var group = Take(max: 2);
+        _queue.Close();
+
+        _queue.Return(group, new HashSet<TeamScope>());
+
+        Assert.Equal(jobs, Take(max: 10));
+    }
+
+    [Fact]
+    public void HasOthers_BulkOfOneTeam_IsNotAnother()
+    {
+        var team = AddMany("team", 1, isBulk: true)[0].Scope;
+        Assert.False(_queue.HasOthers(team));
+
+        AddMany("team", 1);
+        Assert.True(_queue.HasOthers(team));
+
+        Take(max: 2);
+        AddMany("other", 1, isBulk: true);
+        Assert.True(_queue.HasOthers(team));
+    }
+
+    [Fact]
     public void Close_LinesLongerThanTheirSlots_GivesBackWhatIsBehind()
     {
         var noisy = AddMany("noisy", Slots + 2);
