@@ -6,8 +6,9 @@ internal static class FairCommand
     private const double DeltasPerSecond = 200;
     private const double CommandsPerSecond = 20;
 
-    /// <summary>Of the noisy team: more than any Hub takes.</summary>
-    private const double NoisyDeltasPerSecond = 100_000;
+    /// <summary>Of the noisy team: ten times what the others send, and more than any Hub takes.</summary>
+    private static readonly double[] NoisyDeltasPerSecond = [10 * DeltasPerSecond, 100_000];
+
     private const int NoisyLinks = 20;
     private const int NoisyEntriesPerBatch = 20;
 
@@ -22,44 +23,44 @@ internal static class FairCommand
         await using var others = await SwarmProcess.StartAsync(plan);
         await others.UntilAllLiveAsync(options.Links, SwarmScene.Patience);
         await others.WatchAsync(WarmUp);
+        Console.WriteLine(FormattableString.Invariant(
+            $"{options.Links} nodes of one team with {DeltasPerSecond} records/s and {CommandsPerSecond} commands/s, {period.TotalSeconds:F0} s each, on {options.Store}"));
+        Console.WriteLine($"{"",-40}{"record acknowledged",-40} command offered");
         var without = await others.WatchAsync(period);
-
-        await using var noisy = await SwarmProcess.StartAsync(await scene.PlanAsync("noisy") with
-        {
-            Seed = 2,
-            Links = NoisyLinks,
-            EntriesPerBatch = NoisyEntriesPerBatch,
-            DeltasPerSecond = NoisyDeltasPerSecond,
-        });
-        await using var deaf = await SwarmProcess.StartAsync(plan with { Seed = 3, Links = 1, DeltasPerSecond = 0, CommandsPerSecond = 0, FirstIsDeaf = true });
-        await noisy.UntilAllLiveAsync(NoisyLinks, SwarmScene.Patience);
-        await others.WatchAsync(WarmUp);
-        var watchingNoise = noisy.WatchAsync(period);
-        var with = await others.WatchAsync(period);
-        var noise = await watchingNoise;
-        var slow = await deaf.UntilAsync(report => report.DeafEndedAfter > 0, SwarmScene.Patience);
-
-        Console.WriteLine(FormattableString.Invariant(
-            $"{options.Links} nodes of one team with {DeltasPerSecond} records/s and {CommandsPerSecond} commands/s, {period.TotalSeconds:F0} s each, on {options.Store}; of the noisy team {noise.DeltasPerSecond:N0} records/s were stored"));
-        Console.WriteLine("                        record acknowledged                      command offered");
         Print("alone", without);
-        Print("with noise and a slow node", with);
-        Console.WriteLine(FormattableString.Invariant(
-            $"p99 with : without = {Ratio(without.Deltas, with.Deltas):F1} for records, {Ratio(without.Offers, with.Offers):F1} for commands"));
-        Console.WriteLine(FormattableString.Invariant($"The node that reads nothing was ended after {slow.DeafEndedAfter / 1_000:F1} s."));
-        await options.WriteAsync(new
+
+        await using var deaf = await SwarmProcess.StartAsync(plan with { Seed = 2, Links = 1, DeltasPerSecond = 0, CommandsPerSecond = 0, FirstIsDeaf = true });
+        var figures = new List<object>();
+        var faults = new List<string>();
+        foreach (var asked in NoisyDeltasPerSecond)
         {
-            without = Figures(without),
-            with = Figures(with),
-            noisyPerSecond = noise.DeltasPerSecond,
-            slowNodeEndedSeconds = slow.DeafEndedAfter / 1_000,
-        });
-        string[] faults = [.. with.Last.Faults, .. noise.Last.Faults];
-        Array.ForEach(faults, Console.WriteLine);
-        return faults.Length == 0 ? 0 : 1;
+            await using var noisy = await SwarmProcess.StartAsync(await scene.PlanAsync($"noisy-{asked}") with
+            {
+                Seed = 3,
+                Links = NoisyLinks,
+                EntriesPerBatch = NoisyEntriesPerBatch,
+                DeltasPerSecond = asked,
+            });
+            await noisy.UntilAllLiveAsync(NoisyLinks, SwarmScene.Patience);
+            await others.WatchAsync(WarmUp);
+            var watchingNoise = noisy.WatchAsync(period);
+            var with = await others.WatchAsync(period);
+            var noise = await watchingNoise;
+            Print(FormattableString.Invariant($"beside {noise.DeltasPerSecond:N0} records/s of another"), with);
+            Console.WriteLine(FormattableString.Invariant(
+                $"{"",-40}p99 {Ratio(without.Deltas, with.Deltas):F1} times that alone {"",-17}p99 {Ratio(without.Offers, with.Offers):F1} times that alone"));
+            figures.Add(new { noisyPerSecond = noise.DeltasPerSecond, others = Figures(with) });
+            faults.AddRange([.. with.Last.Faults, .. noise.Last.Faults]);
+        }
+
+        var slow = await deaf.UntilAsync(report => report.DeafEndedAfter > 0, SwarmScene.Patience);
+        Console.WriteLine(FormattableString.Invariant($"A node that read nothing meanwhile was ended after {slow.DeafEndedAfter / 1_000:F1} s."));
+        await options.WriteAsync(new { without = Figures(without), with = figures, slowNodeEndedSeconds = slow.DeafEndedAfter / 1_000 });
+        faults.ForEach(Console.WriteLine);
+        return faults.Count == 0 ? 0 : 1;
     }
 
-    private static void Print(string name, SwarmPeriod period) => Console.WriteLine($"{name,-28}{period.Deltas,-40} {period.Offers}");
+    private static void Print(string name, SwarmPeriod period) => Console.WriteLine($"{name,-40}{period.Deltas,-40} {period.Offers}");
 
     private static double Ratio(LatencyHistogram without, LatencyHistogram with) =>
         with.Quantile(0.99) / TimeSpan.FromTicks(Math.Max(1, without.Quantile(0.99).Ticks));
