@@ -14,7 +14,7 @@ internal sealed class SnapshotRun(Collection collection)
     private const int RangeRecords = 200;
 
     /// <summary>Ranges of one entry, small enough that the Hub compares them within a few milliseconds.</summary>
-    private const int EntryRangesMax = 16;
+    private const int EntryRangesMax = 4;
 
     /// <summary>Records of one listing; a range that grew meanwhile is listed in several.</summary>
     private const int ListingRecordsMax = 1_000;

@@ -7,7 +7,7 @@ namespace Hub.AgentClient.Internal;
 internal sealed partial class SourceReader(SharedSession session, Func<Collection, IAsyncEnumerable<HostTask>> source, ILogger logger)
 {
     // Records handed over in one step: bounds both memory and the time the session is held.
-    private const int StepMax = 200;
+    private const int StepMax = 50;
 
     private readonly Lock _gate = new();
     private readonly Dictionary<Collection, Task> _readings = [];

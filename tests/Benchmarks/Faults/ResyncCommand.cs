@@ -104,7 +104,7 @@ internal sealed class ResyncCommand(KillScene scene, CountingProxy proxy, string
                 proxy.Cut();
             }
 
-            await Task.Delay(TimeSpan.FromMilliseconds(10), TimeProvider.System);
+            await Task.Delay(TimeSpan.FromMilliseconds(100), TimeProvider.System);
         }
 
         Volatile.Write(ref isOver, true);
