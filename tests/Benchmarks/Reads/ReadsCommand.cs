@@ -10,7 +10,8 @@ namespace Hub.Benchmarks.Reads;
 /// <summary>What a dashboard waits for when much is stored, beside the statements of the store alone.</summary>
 internal static class ReadsCommand
 {
-    private const int WarmUpCalls = 100;
+    // Until what the runtime compiles in the background is compiled; a Hub that serves has that behind it.
+    private const int WarmUpCalls = 600;
 
     /// <summary>The p95 of a route is at most so many times that of its statements.</summary>
     private const double RatioMax = 3;
