@@ -17,6 +17,8 @@ internal sealed class WatchGrpcService(
 
     private const int HostIdsMax = 100;
 
+    private static readonly WriteOptions Buffered = new(WriteFlags.BufferHint);
+
     private static readonly TimeSpan AccessRecheck = TimeSpan.FromSeconds(60);
 
     public override async Task<CreateWatchTicketResponse> CreateWatchTicket(CreateWatchTicketRequest request, ServerCallContext context)
@@ -131,9 +133,11 @@ internal sealed class WatchGrpcService(
         while (true)
         {
             var (events, last, more) = await feed.TailAsync(filter, after, cancellation);
-            foreach (var response in events.Where(item => filter.Wants(item.Kind, item.HostId)))
+            var wanted = events.Where(item => filter.Wants(item.Kind, item.HostId)).ToArray();
+            for (var i = 0; i < wanted.Length; i++)
             {
-                await responses.WriteAsync(response, cancellation);
+                responses.WriteOptions = i + 1 < wanted.Length ? Buffered : WriteOptions.Default; // The last carries the page.
+                await responses.WriteAsync(wanted[i], cancellation);
             }
 
             after = last;

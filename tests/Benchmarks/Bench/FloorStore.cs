@@ -144,7 +144,7 @@ internal sealed class FloorStore : IAsyncDisposable
         var host = number / DeltaFigures.EntriesPerBatch % _hosts;
         var round = number / DeltaFigures.EntriesPerBatch / _hosts;
         var taskId = $"task-{((round * DeltaFigures.EntriesPerBatch) + (number % DeltaFigures.EntriesPerBatch)) % SwarmNode.Tasks}";
-        var body = new HostTask { Id = taskId, Title = SwarmNode.TaskTitle, Status = SwarmNode.TaskStatus, Description = _text }.ToByteArray();
+        var body = new HostTask { Id = taskId, Title = SwarmNode.TitleOf(number + 1), Status = SwarmNode.TaskStatus, Description = _text }.ToByteArray();
         return new Row(HostId((int)host), taskId, number + 1, body, RecordStore.HashOf(body));
     }
 

@@ -53,14 +53,14 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
     {
         GrpcChannel[] channels = [.. Enumerable.Range(0, WatchersPlan.Grpc / StreamsPerConnection).Select(_ => GrpcChannel.ForAddress(plan.Http2))];
         using var client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = WatchersPlan.Sse }) { Timeout = Timeout.InfiniteTimeSpan };
-        using var http2 = new HttpClient { Timeout = Timeout.InfiniteTimeSpan };
+        HttpClient[] http2 = [.. channels.Select(_ => new HttpClient { Timeout = Timeout.InfiniteTimeSpan })];
         Task[] running =
         [
             .. Enumerable.Range(0, WatchersPlan.Sse).Select(_ => WatchAsync(() => plan.IsFloor
                 ? CountBytesAsync(client, new Uri(plan.Rest, RuntimeServers.FanOutPath), HttpVersion.Version11, RuntimeServers.SseBytes)
                 : WatchSseAsync(client))),
             .. Enumerable.Range(0, WatchersPlan.Grpc).Select(i => WatchAsync(() => plan.IsFloor
-                ? CountBytesAsync(http2, new Uri(plan.Http2, RuntimeServers.FanOutPath), HttpVersion.Version20, RuntimeServers.MessageBytes)
+                ? CountBytesAsync(http2[i / StreamsPerConnection], new Uri(plan.Http2, RuntimeServers.FanOutPath), HttpVersion.Version20, RuntimeServers.MessageBytes)
                 : WatchGrpcAsync(channels[i / StreamsPerConnection]))),
             ReportAsync(),
         ];
@@ -68,6 +68,7 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         await _stopping.CancelAsync();
         await Task.WhenAll(running);
         Array.ForEach(channels, channel => channel.Dispose());
+        Array.ForEach(http2, connection => connection.Dispose());
     }
 
     private async Task WatchAsync(Func<Task> watchAsync)

@@ -24,7 +24,6 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
     /// <summary>Tasks of a node; its deltas go round them.</summary>
     public const int Tasks = 50;
 
-    public const string TaskTitle = "Load";
     public const string TaskStatus = "doing";
 
     private static readonly TimeSpan TakenOverWait = TimeSpan.FromSeconds(30);
@@ -55,6 +54,9 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
     private (TimeSpan Told, long At, long DialledAt)? _drained;
 
     public string HostId => hostId;
+
+    /// <summary>Of a task in a version: another each time, or nothing would have changed.</summary>
+    public static string TitleOf(long version) => string.Create(CultureInfo.InvariantCulture, $"Load {version}");
 
     private bool IsDeaf => plan.FirstIsDeaf && index == 0;
 
@@ -87,7 +89,7 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
                 Op = DeltaOp.Upsert,
                 Collection = Collection.Tasks,
                 Version = _made,
-                Task = new HostTask { Id = id, Title = TaskTitle, Status = TaskStatus, Description = _text },
+                Task = new HostTask { Id = id, Title = TitleOf(_made), Status = TaskStatus, Description = _text },
             },
         };
     });
