@@ -22,6 +22,10 @@ internal sealed class WriteBackGrpcService(Access access, Store store, CommandCr
     private const string RunApprove = "run_approve";
     private const string ContextSync = "context_sync";
 
+    private const string Requested = "requested";
+    private const string Done = "done";
+    private const string Failed = "failed";
+
     private const int TitleLengthMax = 2_000;
     private const int TextLengthMax = 2_000;
     private const int DescriptionLengthMax = 64 * 1024;
@@ -121,6 +125,15 @@ internal sealed class WriteBackGrpcService(Access access, Store store, CommandCr
     public override async Task<ListWriteBacksResponse> ListWriteBacks(ListWriteBacksRequest request, ServerCallContext context)
     {
         var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer);
+        Require(request.Kind.Length == 0 || Kinds.Contains(request.Kind), "kind", $"A kind is one of {string.Join(", ", Kinds)}.");
+        Require(request.Status is "" or Requested or Done or Failed, "status", $"A status is {Requested}, {Done} or {Failed}.");
+        var kinds = Kinds.Where(kind => request.Kind.Length == 0 || kind == request.Kind).ToArray();
+        string[] states =
+        [
+            .. System.Enum.GetValues<CommandState>()
+                .Where(state => state != CommandState.Unspecified && StatusOf(state) == request.Status)
+                .Select(EnumText<CommandState>.Of),
+        ];
         var size = PageToken.Size(request.PageSize);
         var (createdAt, id) = PageToken.Read(request.PageToken, long.MaxValue);
         var rows = await store.ReadAsync(
@@ -130,9 +143,10 @@ internal sealed class WriteBackGrpcService(Access access, Store store, CommandCr
                 select {CommandRow.ListColumns} from commands c
                 where c.host_id = @hostId and c.team_id = @teamId and (c.created_at, c.command_id) < (@createdAt, @id)
                     and {reader.Dialect.In("c.type", "kinds")}
+                    {(states.Length == 0 ? "" : $"and {reader.Dialect.In("c.state", "states")}")}
                 order by c.created_at desc, c.command_id desc limit @limit
                 """,
-                new { hostId = host.HostId, teamId = host.TeamId, createdAt, id, kinds = reader.Dialect.InValue(Kinds), limit = size + 1 }),
+                new { hostId = host.HostId, teamId = host.TeamId, createdAt, id, kinds = reader.Dialect.InValue(kinds), states = reader.Dialect.InValue(states), limit = size + 1 }),
             context.CancellationToken);
         return new()
         {
@@ -166,10 +180,13 @@ internal sealed class WriteBackGrpcService(Access access, Store store, CommandCr
             TargetId = TargetFields.TryGetValue(command.Type, out var field) && command.Payload.Fields.TryGetValue(field, out var target)
                 ? target.StringValue
                 : "",
-            Status = command.State == CommandState.Succeeded ? "done" : CommandStates.IsTerminal(command.State) ? "failed" : "requested",
+            Status = StatusOf(command.State),
             Command = command,
         };
     }
+
+    private static string StatusOf(CommandState state) =>
+        state == CommandState.Succeeded ? Done : CommandStates.IsTerminal(state) ? Failed : Requested;
 
     private static Struct PayloadOf(string kind, string target, HostAccess host) => new()
     {

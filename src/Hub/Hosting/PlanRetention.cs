@@ -57,17 +57,37 @@ internal static class PlanRetention
 
     private static readonly string[] BesideRecordsSql = [FeedbackSql, ChatSql, CommandsSql, UsageSql, ConflictsSql];
 
-    /// <summary>Removes a batch of each kind for each plan.</summary>
+    /// <summary>Removes rows of each kind for each plan, until a batch is full.</summary>
     /// <returns>The size of the fullest batch.</returns>
-    public static int Sweep(StoreTransaction tx, int limit) =>
-        tx.Query<PlanRow>("select plan, retention_days from plans where retention_days is not null")
-            .Select(plan => Sweep(tx, plan, limit))
-            .DefaultIfEmpty()
-            .Max();
-
-    private static int Sweep(StoreTransaction tx, PlanRow plan, int limit)
+    public static int Sweep(StoreTransaction tx, int limit)
     {
-        var before = tx.NowMs - (plan.RetentionDays * RecordRetention.DayMs);
+        var fullest = 0;
+        foreach (var plan in tx.Query<PlanRow>("select plan, retention_days from plans where retention_days is not null"))
+        {
+            foreach (var (sql, values) in StatementsOf(tx.Dialect, plan, tx.NowMs - (plan.RetentionDays * RecordRetention.DayMs), limit))
+            {
+                fullest = Math.Max(fullest, tx.Execute(sql, values));
+                if (fullest == limit)
+                {
+                    return fullest;
+                }
+            }
+        }
+
+        return fullest;
+    }
+
+    private static IEnumerable<(string Sql, object Values)> StatementsOf(IDialect dialect, PlanRow plan, long before, int limit)
+    {
+        foreach (var collection in RecordCollections.All.Where(collection => collection.HistoryIn is not null))
+        {
+            yield return (
+                collection.HistoryIn!.Count == 0
+                    ? RecordsSql
+                    : RecordsSql.Replace("limit @limit", $"and {dialect.In("r.status", "statuses")} limit @limit", StringComparison.Ordinal),
+                new { plan.Plan, collection.Name, Version = RecordRetention.VersionAt(before), statuses = dialect.InValue(collection.HistoryIn), limit });
+        }
+
         var due = new
         {
             plan.Plan,
@@ -75,21 +95,10 @@ internal static class PlanRetention
             Day = DateTimeOffset.FromUnixTimeMilliseconds(before).ToString("yyyy-MM-dd", CultureInfo.InvariantCulture),
             limit,
         };
-        var records = RecordCollections.All.Where(collection => collection.HistoryIn is not null).Max(collection =>
+        foreach (var sql in BesideRecordsSql)
         {
-            var sql = collection.HistoryIn!.Count == 0
-                ? RecordsSql
-                : RecordsSql.Replace("limit @limit", $"and {tx.Dialect.In("r.status", "statuses")} limit @limit", StringComparison.Ordinal);
-            return tx.Execute(sql, new
-            {
-                plan.Plan,
-                collection.Name,
-                Version = RecordRetention.VersionAt(before),
-                statuses = tx.Dialect.InValue(collection.HistoryIn!),
-                limit,
-            });
-        });
-        return Math.Max(records, BesideRecordsSql.Max(sql => tx.Execute(sql, due)));
+            yield return (sql, due);
+        }
     }
 
     private sealed record PlanRow(string Plan, long RetentionDays);

@@ -2,7 +2,7 @@ using Hub.Storage;
 
 namespace Hub.Hosting;
 
-/// <summary>Removes what has outlived its use, in small batches, so that the Writer stays free.</summary>
+/// <summary>Removes what has outlived its use, in small batches that wait behind everything urgent.</summary>
 internal sealed partial class Retention(Store store, TimeProvider time, ILogger<Retention> log) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
@@ -14,50 +14,52 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
     /// <summary>Events kept per team, whatever their age.</summary>
     public const long EventsPerTeamMax = 1_000_000;
 
-    internal const int BatchMax = 1_000;
+    /// <summary>Rows removed at once.</summary>
+    internal const int BatchMax = 250;
+
+    /// <summary>Each removes a batch and tells its size.</summary>
+    internal static readonly Func<StoreTransaction, int>[] Sweeps =
+        [SweepTombstones, SweepEvents, SweepSurplus, SweepOrphans, tx => PlanRetention.Sweep(tx, BatchMax), SweepIdentity];
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
         Periodic.RunAsync(Interval, time, SweepAsync, LogNotSwept, stoppingToken);
 
     internal async Task SweepAsync(CancellationToken cancellation)
     {
-        while (await store.WriteAsync(
-            Store.SystemTeam,
-            tx =>
-            {
-                var tombstones = tx.Execute(
-                    """
-                    delete from records where (host_id, collection, record_id) in (
-                        select host_id, collection, record_id from records where deleted_at is not null and deleted_at <= @before limit @limit)
-                    """,
-                    new { before = tx.NowMs - (long)TombstonesKept.TotalMilliseconds, limit = BatchMax });
-                var events = tx.Execute(
-                    """
-                    delete from events where (team_id, seq) in (select team_id, seq from events where at <= @before limit @limit)
-                    """,
-                    new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
-                var surplus = tx.Execute(
-                    """
-                    delete from events where (team_id, seq) in (
-                        select e.team_id, e.seq from events e join team_counters c on c.team_id = e.team_id
-                        where e.seq <= c.event_seq - @max limit @limit)
-                    """,
-                    new { max = EventsPerTeamMax, limit = BatchMax });
-                var orphans = tx.Execute(
-                    """
-                    delete from commands where command_id in (
-                        select command_id from commands where host_id in (select host_id from hosts where deleted_at <= @before) limit @limit)
-                    """,
-                    new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
-                var byPlan = PlanRetention.Sweep(tx, BatchMax);
-                var sessions = SweepIdentity(tx);
-                return new[] { tombstones, orphans, events, surplus, byPlan, sessions }.Max() == BatchMax;
-            },
-            cancellation))
+        foreach (var sweep in Sweeps)
         {
-            cancellation.ThrowIfCancellationRequested();
+            while (await store.WriteBulkAsync(Store.SystemTeam, fence: null, sweep, cancellation) == BatchMax)
+            {
+                cancellation.ThrowIfCancellationRequested();
+            }
         }
     }
+
+    private static int SweepTombstones(StoreTransaction tx) => tx.Execute(
+        """
+        delete from records where (host_id, collection, record_id) in (
+            select host_id, collection, record_id from records where deleted_at is not null and deleted_at <= @before limit @limit)
+        """,
+        new { before = tx.NowMs - (long)TombstonesKept.TotalMilliseconds, limit = BatchMax });
+
+    private static int SweepEvents(StoreTransaction tx) => tx.Execute(
+        "delete from events where (team_id, seq) in (select team_id, seq from events where at <= @before limit @limit)",
+        new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
+
+    private static int SweepSurplus(StoreTransaction tx) => tx.Execute(
+        """
+        delete from events where (team_id, seq) in (
+            select e.team_id, e.seq from events e join team_counters c on c.team_id = e.team_id
+            where e.seq <= c.event_seq - @max limit @limit)
+        """,
+        new { max = EventsPerTeamMax, limit = BatchMax });
+
+    private static int SweepOrphans(StoreTransaction tx) => tx.Execute(
+        """
+        delete from commands where command_id in (
+            select command_id from commands where host_id in (select host_id from hosts where deleted_at <= @before) limit @limit)
+        """,
+        new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
 
     /// <summary>Sessions with their refresh tokens, and links to set a password, past their time.</summary>
     private static int SweepIdentity(StoreTransaction tx)

@@ -83,8 +83,9 @@ internal sealed class Store : IAsyncDisposable
     /// As <see cref="WriteFencedAsync{T}"/>, for a job that may wait behind others: a node that replays a long absence must not hold up
     /// commands. Bulk jobs of a team keep their order among themselves.
     /// </summary>
+    /// <param name="fence">Null for a job that speaks for no link.</param>
     /// <exception cref="LinkFencedException">A newer link of the host exists; the job was not run.</exception>
-    public Task<T> WriteBulkAsync<T>(string teamId, Fence fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
+    public Task<T> WriteBulkAsync<T>(string teamId, Fence? fence, Func<StoreTransaction, T> job, CancellationToken ct = default) =>
         WriterOf(teamId).WriteAsync(new LoneJob<T>(teamId, fence, job, isBulk: true), ct);
 
     /// <summary>As <see cref="WriteFencedAsync{T}"/> or <see cref="WriteBulkAsync{T}"/>, for work that others in the group share.</summary>

@@ -25,7 +25,7 @@ internal sealed class Writer : IAsyncDisposable
         Column<NumberedEvent>.Of("version", row => row.Event.Version),
         Column<NumberedEvent>.Of("at", row => row.At));
 
-    // The same two bounds while the bulk of one team has the writer to itself.
+    // What the engine says of groups that are shared, for those in which the bulk of one team has the writer to itself.
     private static readonly TimeSpan AloneGroupTarget = TimeSpan.FromMilliseconds(50);
     private const int AloneWeightMax = 2_000;
 

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json;
 using Hub.TestKit;
 
@@ -74,6 +75,32 @@ public abstract class WriteBackTests(StoreFixture fixture)
         Assert.Equal(
             (id, "insight_promote", "ins-1", status),
             (one.GetProperty("id").GetString(), one.GetProperty("kind").GetString(), one.GetProperty("targetId").GetString(), one.GetProperty("status").GetString()));
+    }
+
+    [Fact]
+    public async Task List_ByKindAndStatus_ShowsThoseAlone()
+    {
+        await using var hub = await StartAsync();
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var node = hub.As(credential);
+        using var owner = hub.As(await hub.UserTokenAsync());
+        var done = (await owner.WriteAsync($"/api/hosts/{hostId}/insights/ins-1/promote", "{}")).String("writeBack.id");
+        var other = (await owner.WriteAsync($"/api/hosts/{hostId}/insights/ins-2/promote", "{}")).String("writeBack.id");
+        var task = (await owner.WriteAsync($"/api/hosts/{hostId}/tasks/create", new { title = "T" })).String("writeBack.id");
+        await node.ReadAsync($"/api/hosts/{hostId}/commands?status=pending");
+        await node.WriteAsync($"/api/hosts/{hostId}/commands/{done}/ack", """{"action":"complete","result":{"status":200}}""");
+
+        async Task<string[]> ListAsync(string filter) =>
+            [.. (await owner.ReadAsync($"/api/hosts/{hostId}/write-backs?{filter}"))["writeBacks"].EnumerateArray().Select(one => one.GetProperty("id").GetString()!)];
+
+        Assert.Equal([task, other, done], await ListAsync(""));
+        Assert.Equal([other, done], await ListAsync("kind=insight_promote"));
+        Assert.Equal([done], await ListAsync("status=done"));
+        Assert.Equal([task, other], await ListAsync("status=requested"));
+        Assert.Equal([other], await ListAsync("kind=insight_promote&status=requested"));
+        Assert.Empty(await ListAsync("status=failed"));
+        using var refused = await owner.GetAsync($"/api/hosts/{hostId}/write-backs?status=open");
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
     }
 
     [Fact]
