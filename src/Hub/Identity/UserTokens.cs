@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Hub.Contracts.V1;
+using Microsoft.Extensions.Caching.Memory;
 
 namespace Hub.Identity;
 
@@ -25,7 +26,13 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
     private const string Type = "hub-user+jwt";
     private const string Algorithm = "ES256";
 
+    /// <summary>Tokens remembered as checked.</summary>
+    internal const int CheckedMax = 10_000;
+
     private static readonly TimeSpan ClockSkew = TimeSpan.FromSeconds(30);
+
+    // By their hashes. What a token says never changes, and to check its signature costs more than most reads.
+    private readonly MemoryCache _checked = new(new MemoryCacheOptions { SizeLimit = CheckedMax });
 
     private readonly string _keyId = Base64Url.EncodeToString(SHA256.HashData(key.ExportSubjectPublicKeyInfo()).AsSpan(0, 12));
 
@@ -109,6 +116,29 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
     /// <summary>What a token says, or null if it is not one of ours or out of time.</summary>
     public UserToken? Check(string token)
     {
+        var hash = Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(token)));
+        if (_checked.TryGetValue(hash, out UserToken? known))
+        {
+            return time.GetUtcNow() < known!.GoodUntil ? known : null;
+        }
+
+        if (Verify(token) is not { GoodUntil: { } goodUntil } verified)
+        {
+            return null;
+        }
+
+        _checked.Set(hash, verified, new MemoryCacheEntryOptions { Size = 1, AbsoluteExpiration = goodUntil });
+        return verified;
+    }
+
+    public void Dispose()
+    {
+        _checked.Dispose();
+        key.Dispose();
+    }
+
+    private UserToken? Verify(string token)
+    {
         var parts = token.Split('.');
         if (parts.Length != 3)
         {
@@ -139,8 +169,6 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
             return null; // Text that only looks like a token.
         }
     }
-
-    public void Dispose() => key.Dispose();
 
     private static bool Is(JsonDocument document, string name, string value) =>
         document.RootElement.TryGetProperty(name, out var found) && found.ValueKind == JsonValueKind.String && found.ValueEquals(value);
