@@ -244,9 +244,14 @@ internal sealed partial class LinkGrpcService(
         {
             await ending.FencedAsync(link);
         }
-        catch (Exception e) when (IsEnd(e, stopping))
+        catch (Exception) when (stopping.IsCancellationRequested)
         {
             // The link ends.
+        }
+        catch (Exception e)
+        {
+            LogNotPumped(e, link.Identity.HostId);
+            link.End(GoodbyeReason.Overloaded, "The Hub failed on what it had for the node; dial again.");
         }
     }
 
@@ -289,6 +294,9 @@ internal sealed partial class LinkGrpcService(
 
     [LoggerMessage(LogLevel.Error, "A {Frame} frame of {HostId} failed", EventName = "FrameFailed")]
     private partial void LogFailed(Exception e, string hostId, ConnectRequest.FrameOneofCase frame);
+
+    [LoggerMessage(LogLevel.Error, "What {HostId} is due could not be found out", EventName = "LinkNotPumped")]
+    private partial void LogNotPumped(Exception e, string hostId);
 
     [LoggerMessage(LogLevel.Warning, "{HostId} reads nothing; disconnecting it", EventName = "SlowConsumer")]
     private partial void LogSlow(string hostId);

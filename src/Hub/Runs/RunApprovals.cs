@@ -91,7 +91,7 @@ internal sealed partial class RunApprovals(Store store, RecordStore records, Tim
         }
     }
 
-    [LoggerMessage(LogLevel.Warning, "Approvals nobody names any more were not removed and will be next time: {Cause}", EventName = "ApprovalsNotSwept")]
+    [LoggerMessage(LogLevel.Debug, "Approvals nobody names any more were not removed and will be next time: {Cause}", EventName = "ApprovalsNotSwept")]
     private partial void LogNotSwept(string cause);
 
     private sealed record StaleRow(string TeamId, string HostId, string RecordId, long Version);

@@ -13,7 +13,7 @@ internal sealed class PostgresEngine : StoreEngine
     /// The policy of a tenant table. Its condition is one that no index serves: the statements find their rows by their own conditions, and a
     /// plan must not read all of a team because the policy names the team. A policy under another name is replaced.
     /// </summary>
-    private const string Policy = "hub_teams";
+    internal const string Policy = "hub_teams";
 
     /// <summary>The comment of a table whose rows the Hub's role may add and read, never change or remove.</summary>
     private const string AppendOnly = "append only";

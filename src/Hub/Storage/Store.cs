@@ -105,7 +105,7 @@ internal sealed class Store : IAsyncDisposable
         {
             return await _engine.ReadAsync(scope, (connection, transaction) => read(new StoreReader(Dialect, connection, transaction, ct)), ct);
         }
-        catch (Exception e) when (Dialect.Translate(e) is { } known)
+        catch (Exception e) when (!(e is OperationCanceledException && ct.IsCancellationRequested) && Dialect.Translate(e) is { } known)
         {
             if (known is StoreUnavailableException { IsFinal: true } lost)
             {

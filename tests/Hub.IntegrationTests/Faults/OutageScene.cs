@@ -156,7 +156,7 @@ internal sealed class OutageScene : IAsyncDisposable
     {
         var said = _fixture.Logs.Entries.Skip(_loggedBefore).Where(entry => entry.Level >= LogLevel.Warning).ToArray();
         Assert.InRange(said.Count(entry => entry.EventName == "StoreUnavailable"), 1, 2); // One fault may turn into another.
-        Assert.InRange(said.Length, 1, 5);
+        Assert.True(said.Length <= 5, $"The log says: {string.Join(", ", said.Select(entry => entry.EventName))}");
     }
 
     /// <summary>Sends the next task of the node, or once more the one that was not acknowledged.</summary>

@@ -80,6 +80,24 @@ public sealed class RowSecurityTests(PostgresStoreFixture fixture) : IClassFixtu
     }
 
     [Fact]
+    public async Task Open_SchemaWithAnEarlierPolicy_ReplacesIt()
+    {
+        var options = await fixture.CreateDatabaseAsync();
+        await using (await fixture.OpenAsync(options))
+        {
+        }
+
+        using var connection = fixture.Connect(options);
+        connection.Execute(
+            $"drop policy {PostgresEngine.Policy} on hosts; create policy hub_team on hosts to {PostgresEngine.Role} using (team_id = current_setting('hub.team_ids', true))");
+        await using var store = await fixture.OpenAsync(options);
+
+        Assert.Equal(
+            [PostgresEngine.Policy, "hub_system"],
+            connection.Query<string>("select polname from pg_policy where polrelid = 'hosts'::regclass").OrderDescending(StringComparer.Ordinal));
+    }
+
+    [Fact]
     public async Task EveryTeamTable_ReadWithoutWhereAndForeignInsert_StayWithinTheTeam()
     {
         var options = await fixture.CreateDatabaseAsync();
