@@ -147,7 +147,8 @@ internal sealed class PostgresEngine : StoreEngine
     {
         await using var connection = await _readers.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, ct);
-        var begin = scope.IsSystem ? "set transaction read only" : $"set transaction read only; {EnterScopeSql}";
+        // How a list is read best depends on how much its host has, which a plan made for any host does not know.
+        var begin = "set transaction read only; set local plan_cache_mode = force_custom_plan" + (scope.IsSystem ? "" : $"; {EnterScopeSql}");
         await connection.ExecuteAsync(new CommandDefinition(begin, scope.IsSystem ? null : new { csv = scope.Csv }, transaction, cancellationToken: ct));
         var result = await read(connection, transaction);
         await transaction.CommitAsync(ct);
