@@ -309,8 +309,7 @@ internal abstract class ServerCall : ServerCallContext
                 }
                 else
                 {
-                    await Writer.CompleteAsync(HttpContext.Response.BodyWriter).ConfigureAwait(false);
-                    AppendStatus();
+                    await CompleteAsync().ConfigureAwait(false);
                 }
 
                 return;
@@ -326,16 +325,22 @@ internal abstract class ServerCall : ServerCallContext
         Writer.Abort(new OperationCanceledException("The client cancelled the call."));
     }
 
+    /// <summary>What is left and the status; they leave when the request is over.</summary>
+    private async ValueTask CompleteAsync()
+    {
+        await Writer.CompleteAsync(HttpContext.Response.BodyWriter).ConfigureAwait(false);
+        AppendStatus();
+    }
+
     private async Task CompleteWithinAsync(TimeSpan patience)
     {
-        async Task CompleteAsync()
+        async Task SendAsync()
         {
-            await Writer.CompleteAsync(HttpContext.Response.BodyWriter).ConfigureAwait(false);
-            AppendStatus();
+            await CompleteAsync().ConfigureAwait(false);
             await HttpContext.Response.CompleteAsync().ConfigureAwait(false);
         }
 
-        var completing = CompleteAsync();
+        var completing = SendAsync();
         try
         {
             await completing.WaitAsync(patience, _services.Time).ConfigureAwait(false);

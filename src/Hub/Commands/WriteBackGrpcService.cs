@@ -146,7 +146,16 @@ internal sealed class WriteBackGrpcService(Access access, Store store, CommandCr
                     {(states.Length == 0 ? "" : $"and {reader.Dialect.In("c.state", "states")}")}
                 order by c.created_at desc, c.command_id desc limit @limit
                 """,
-                new { hostId = host.HostId, teamId = host.TeamId, createdAt, id, kinds = reader.Dialect.InValue(kinds), states = reader.Dialect.InValue(states), limit = size + 1 }),
+                new
+                {
+                    hostId = host.HostId,
+                    teamId = host.TeamId,
+                    createdAt,
+                    id,
+                    kinds = reader.Dialect.InValue(kinds),
+                    states = reader.Dialect.InValue(states),
+                    limit = size + 1,
+                }),
             context.CancellationToken);
         return new()
         {

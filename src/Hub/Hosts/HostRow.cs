@@ -75,7 +75,7 @@ internal sealed record HostRow
         host.CommandTypes.AddRange(TextList.Read(CommandTypes));
         foreach (var given in (ReadOnlySpan<string?>)[Labels, LabelsSet])
         {
-            foreach (var (key, value) in given is null or "{}" ? [] : StoredJson.ReadStruct(given)?.Fields ?? [])
+            foreach (var (key, value) in StoredJson.ReadStruct(given)?.Fields ?? [])
             {
                 host.Labels[key] = value.StringValue;
             }

@@ -116,7 +116,7 @@ internal sealed class UserTokens(ECDsa key, TimeProvider time) : IDisposable
     /// <summary>What a token says, or null if it is not one of ours or out of time.</summary>
     public UserToken? Check(string token)
     {
-        var hash = Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes(token)));
+        var hash = Secret.Hash(token);
         if (_checked.TryGetValue(hash, out UserToken? known))
         {
             return time.GetUtcNow() < known!.GoodUntil ? known : null;

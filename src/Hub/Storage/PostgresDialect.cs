@@ -37,7 +37,8 @@ internal sealed class PostgresDialect(string server) : IDialect
         PostgresException e when FaultOf(e.SqlState) is { } fault => Unavailable(fault, e.SqlState, e),
         PostgresException => null,
         // Whatever the driver reports without the server's word is about the connection; a caller who gives up is told so before it comes here.
-        NpgsqlException or SocketException or TimeoutException or IOException or OperationCanceledException => Unavailable(StoreFault.Away, Innermost(thrown).Message, thrown),
+        NpgsqlException or SocketException or TimeoutException or IOException or OperationCanceledException =>
+            Unavailable(StoreFault.Away, Innermost(thrown).Message, thrown),
         _ => null,
     };
 

@@ -53,7 +53,9 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
     }
 
     public IReadOnlyList<TResult> Query<T, TResult>(RowsStatement<T> statement, IReadOnlyList<T> rows) =>
-        rows.Count == 0 ? [] : Run(() => Dialect.Calls(statement, rows).SelectMany(call => connection.Query<TResult>(call.Sql, call.Values, transaction)).AsList());
+        rows.Count == 0
+            ? []
+            : Run(() => Dialect.Calls(statement, rows).SelectMany(call => connection.Query<TResult>(call.Sql, call.Values, transaction)).AsList());
 
     /// <summary>
     /// Makes a visible change known to the team's watchers. Events are numbered and written once per group, at its end, so that the row

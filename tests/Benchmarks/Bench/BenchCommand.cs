@@ -13,7 +13,11 @@ internal sealed record BenchOptions(int Repeats, double Seconds, string[] Only, 
 /// <summary>The hot paths of the Hub, each beside a floor that is taken in the same run.</summary>
 internal static class BenchCommand
 {
-    private static IEnumerable<Figure> All => [.. RuntimeFigures.All, .. DeltaFigures.All, .. WaitFigures.All, .. LinkFigures.All, .. RestFigures.All, .. TailFigures.All, .. GrowthFigures.All];
+    private static IEnumerable<Figure> All =>
+    [
+        .. RuntimeFigures.All, .. DeltaFigures.All, .. WaitFigures.All, .. LinkFigures.All, .. RestFigures.All, .. TailFigures.All,
+        .. GrowthFigures.All,
+    ];
 
     public static string Names => string.Join(',', All.Select(figure => figure.Name));
 

@@ -53,7 +53,7 @@ internal static class GrowthFigures
 
     private static async Task FillAsync(SwarmScene scene, int rows)
     {
-        await using var connection = await scene.ConnectAsync();
+        await using var connection = scene.Hubs[0].Connect();
         string Numbers(int count) => connection is NpgsqlConnection
             ? FormattableString.Invariant($"generate_series(0, {count - 1}) as n(i)")
             : FormattableString.Invariant($"(with recursive n(i) as (select 0 union all select i + 1 from n where i < {count - 1}) select i from n) as n");

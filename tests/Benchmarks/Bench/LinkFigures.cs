@@ -119,8 +119,7 @@ internal static class LinkFigures
         public static async Task<Streams> StartAsync()
         {
             var server = ChildProgram.Start("Hub.Benchmarks.dll", ["server", "kestrel"]);
-            var port = await server.ReadUntilAsync("port ") ?? throw new InvalidOperationException($"The floor does not serve: {server.Errors}");
-            return new Streams(server, port["port ".Length..]);
+            return new Streams(server, (await server.ReadPortsAsync())[0]);
         }
 
         /// <returns>Streams that were opened per second.</returns>

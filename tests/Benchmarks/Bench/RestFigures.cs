@@ -43,8 +43,8 @@ internal static class RestFigures
         {
             await using var scene = await Scene.StartAsync();
             await using var floor = ChildProgram.Start("Hub.Benchmarks.dll", ["rest-floor", scene.File]);
-            var port = await floor.ReadUntilAsync("port ") ?? throw new InvalidOperationException($"The floor does not serve: {floor.Errors}");
-            return await LoadAsync(new Uri($"http://127.0.0.1:{port["port ".Length..]}"), callOf(scene), call => call.FloorPath, seconds);
+            var port = (await floor.ReadPortsAsync())[0];
+            return await LoadAsync(new Uri($"http://127.0.0.1:{port}"), callOf(scene), call => call.FloorPath, seconds);
         }));
 
     private static async Task<double[]> LoadAsync(Uri server, Call call, Func<Call, string> pathOf, double seconds)

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using Hub.Benchmarks.Runtime;
 using Hub.Benchmarks.Swarm;
@@ -64,9 +63,9 @@ internal static class TailFigures
     private static async Task<double[]> KestrelAsync(double seconds)
     {
         await using var server = ChildProgram.Start("Hub.Benchmarks.dll", ["server", RuntimeServers.FanOut]);
-        var ports = await server.ReadUntilAsync("port ") ?? throw new InvalidOperationException($"The floor does not serve: {server.Errors}");
-        Uri At(int index) => new(string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{ports.Split(' ')[index]}"));
-        await using var watchers = await Watchers.StartAsync(new WatchersPlan(At(1), At(2), ApiKey: "", IsFloor: true));
+        var ports = await server.ReadPortsAsync();
+        Uri At(string port) => new($"http://127.0.0.1:{port}");
+        await using var watchers = await Watchers.StartAsync(new WatchersPlan(At(ports[0]), At(ports[1]), ApiKey: "", IsFloor: true));
         await watchers.WatchAsync(WarmUp);
         var (perSecond, _) = await watchers.WatchAsync(TimeSpan.FromSeconds(seconds));
         return [perSecond, 0];

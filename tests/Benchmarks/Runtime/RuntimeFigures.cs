@@ -40,7 +40,7 @@ internal static class RuntimeFigures
     private static async Task<double[]> MeasureAsync(Peer peer, string figure, double seconds)
     {
         await using var server = ChildProgram.StartCommand(Machine.OnCore(0, peer.Server(figure)));
-        var port = (await server.ReadUntilAsync("port "))?["port ".Length..] ?? throw new InvalidOperationException($"{peer.Name} does not serve: {server.Errors}");
+        var port = (await server.ReadPortsAsync())[0];
         await using var load = ChildProgram.StartCommand(
             Machine.OnCore(1, peer.Load(figure, port, seconds.ToString(CultureInfo.InvariantCulture))));
         var line = await load.ReadUntilAsync("{") ?? throw new InvalidOperationException($"{peer.Name} measured nothing: {load.Errors}");

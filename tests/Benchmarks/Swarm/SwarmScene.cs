@@ -1,8 +1,5 @@
-using System.Data.Common;
 using Hub.TestKit;
 using Hub.TestKit.Faults;
-using Microsoft.Data.Sqlite;
-using Npgsql;
 
 namespace Hub.Benchmarks.Swarm;
 
@@ -23,7 +20,6 @@ internal sealed class SwarmScene : IAsyncDisposable
     private readonly DirectoryInfo _directory = Directory.CreateTempSubdirectory("hub-swarm-");
     private readonly List<HubProcess> _hubs = [];
     private PostgresServer? _postgres;
-    private string? _database;
 
     private SwarmScene()
     {
@@ -39,15 +35,16 @@ internal sealed class SwarmScene : IAsyncDisposable
         var scene = new SwarmScene();
         try
         {
+            string? database = null;
             if (store == "postgres")
             {
                 scene._postgres = await PostgresServer.StartNewAsync(forced);
-                scene._database = await scene._postgres.CreateDatabaseAsync();
+                database = await scene._postgres.CreateDatabaseAsync();
             }
 
             for (var i = 0; i < hubs; i++)
             {
-                scene._hubs.Add(await HubProcess.StartAsync(scene._directory.FullName, scene._database, Settings));
+                scene._hubs.Add(await HubProcess.StartAsync(scene._directory.FullName, database, Settings));
             }
 
             return scene;
@@ -61,16 +58,6 @@ internal sealed class SwarmScene : IAsyncDisposable
 
     /// <summary>The SQLite file.</summary>
     public string File => Directory.GetFiles(_directory.FullName, "*.db").Single();
-
-    /// <summary>A connection to the Hubs' database, past them.</summary>
-    public async Task<DbConnection> ConnectAsync()
-    {
-        DbConnection connection = _database is null
-            ? new SqliteConnection($"Data Source={File};Foreign Keys=True;Pooling=False")
-            : new NpgsqlConnection(_database);
-        await connection.OpenAsync();
-        return connection;
-    }
 
     /// <summary>A plan for the default team, or for another, which is made.</summary>
     public async Task<SwarmPlan> PlanAsync(string? team = null)

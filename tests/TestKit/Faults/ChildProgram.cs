@@ -94,6 +94,16 @@ public sealed class ChildProgram : IAsyncDisposable
         }
     }
 
+    /// <summary>The ports of the line "port N …", by which a server says that it serves.</summary>
+    /// <exception cref="InvalidOperationException">It ended without that line.</exception>
+    public async Task<string[]> ReadPortsAsync()
+    {
+        const string prefix = "port ";
+        var line = await ReadUntilAsync(prefix)
+            ?? throw new InvalidOperationException($"{string.Join(' ', _process.StartInfo.ArgumentList)} does not serve: {Errors}");
+        return line[prefix.Length..].Split(' ');
+    }
+
     /// <summary>SIGKILL: no chance to say or write anything more.</summary>
     public async Task KillAsync()
     {
