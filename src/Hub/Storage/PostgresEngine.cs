@@ -83,7 +83,8 @@ internal sealed class PostgresEngine : StoreEngine
         var connection = new NpgsqlConnection(_writerConnectionString);
         try
         {
-            connection.Open();
+            // Not Open, which the driver does not bound: beside a server that accepts and says nothing it waits for as long as that lasts.
+            connection.OpenAsync().GetAwaiter().GetResult();
             // A lock is not waited for longer than a caller would; a session whose process froze inside a transaction is ended by the
             // server, so that its row locks cannot stop the other replicas.
             connection.Execute(
@@ -238,7 +239,6 @@ internal sealed class PostgresEngine : StoreEngine
         {
             address.MaxAutoPrepare = StatementsMax;
         }
-
 
         address.Timeout = address.ShouldSerialize("Timeout") ? address.Timeout : ConnectSeconds;
         address.CommandTimeout = address.ShouldSerialize("Command Timeout") ? address.CommandTimeout : CommandSeconds;

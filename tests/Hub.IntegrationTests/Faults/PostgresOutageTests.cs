@@ -3,6 +3,7 @@ using Dapper;
 using Hub.Storage;
 using Hub.TestKit;
 using Hub.TestKit.Faults;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Hub.IntegrationTests.Faults;
 
@@ -50,6 +51,29 @@ public sealed class PostgresOutageTests(PostgresStoreFixture fixture) : IClassFi
 
         await scene.AssertRecoversAsync();
         scene.AssertLogIsBrief();
+    }
+
+    [Fact]
+    public async Task OpenWriter_ServerHangs_GivesUpWithinItsBounds()
+    {
+        await using var server = await PostgresServer.StartNewAsync();
+        var options = await OptionsAsync(server);
+        await using var engine = new PostgresEngine(
+            options with { ConnectionString = options.ConnectionString + Impatient }, TimeProvider.System, NullLoggerFactory.Instance);
+
+        await server.PauseAsync();
+        try
+        {
+            // One alone may come away; of so many at once some would wait for ever.
+            await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => Task.Factory.StartNew(
+                () => Assert.ThrowsAny<Exception>(engine.OpenWriter), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))).Within();
+        }
+        finally
+        {
+            await server.ResumeAsync();
+        }
+
+        (await Task.Run(engine.OpenWriter)).Dispose(); // Behind those who gave up: a server that ends with them in its queue takes half a minute.
     }
 
     [Fact]
