@@ -3,6 +3,7 @@ using Grpc.Health.V1;
 using Grpc.HealthCheck;
 using Hub.TestKit;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using ServingStatus = Grpc.Health.V1.HealthCheckResponse.Types.ServingStatus;
 
@@ -52,6 +53,28 @@ public sealed class HealthTests
         Assert.Equal([ServingStatus.ServiceUnknown, ServingStatus.Serving, ServingStatus.NotServing], seen);
     }
 
-    private static Task<EchoServer> StartAsync() =>
-        EchoServer.StartAsync(services: services => services.AddGrpcHealthChecks(), map: app => app.MapGrpcHealthChecksService());
+    [Fact]
+    public async Task Watch_OneMoreThanTheBound_IsRefused()
+    {
+        const int watchersMax = 1_024;
+        await using var server = await StartAsync(kestrel => kestrel.Limits.Http2.MaxStreamsPerConnection = watchersMax + 1);
+        var client = new Health.HealthClient(server.Channel);
+        var watches = new List<AsyncServerStreamingCall<HealthCheckResponse>>();
+        async Task OpenAsync()
+        {
+            watches.Add(client.Watch(new HealthCheckRequest()));
+            await watches[^1].ResponseStream.MoveNext().Within();
+        }
+
+        for (var i = 0; i < watchersMax; i++)
+        {
+            await OpenAsync();
+        }
+
+        Assert.Equal(StatusCode.ResourceExhausted, (await Assert.ThrowsAsync<RpcException>(OpenAsync)).StatusCode);
+        watches.ForEach(watch => watch.Dispose());
+    }
+
+    private static Task<EchoServer> StartAsync(Action<KestrelServerOptions>? kestrel = null) => EchoServer.StartAsync(
+        services: services => services.AddGrpcHealthChecks(), map: app => app.MapGrpcHealthChecksService(), kestrel: kestrel);
 }

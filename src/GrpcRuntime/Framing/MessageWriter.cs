@@ -58,6 +58,26 @@ internal sealed class MessageWriter(int? sendBytesMax, bool replays = false) : S
     /// <summary>Whether any message was ever accepted.</summary>
     public bool HasWritten { get; private set; }
 
+    /// <summary>Messages as a stream without compression carries them, for <see cref="WriteFramesAsync"/>.</summary>
+    /// <exception cref="RpcException">One is larger than a stream may send.</exception>
+    public static byte[] FramesOf<T>(Marshaller<T> marshaller, IReadOnlyList<T> messages, int? sendBytesMax)
+    {
+        var writer = new MessageWriter(sendBytesMax);
+        try
+        {
+            foreach (var message in messages)
+            {
+                writer.Frame(marshaller, message, WriteFlags.NoCompress);
+            }
+
+            return writer._buffer[..writer._length];
+        }
+        finally
+        {
+            writer.ReturnBuffer();
+        }
+    }
+
     /// <summary>
     /// Gives the transport; until then messages gather. One given later starts with what earlier ones took, unflushed; false if that is no
     /// longer there.
@@ -147,6 +167,21 @@ internal sealed class MessageWriter(int? sendBytesMax, bool replays = false) : S
 
         HasWritten = true;
         return EndWrite(flush: (flags & WriteFlags.BufferHint) == 0);
+    }
+
+    /// <summary>As <see cref="WriteAsync{T}"/>, for messages that are framed already.</summary>
+    public Task WriteFramesAsync(ReadOnlySpan<byte> frames)
+    {
+        if (BeginWrite() is { } refusal)
+        {
+            return Task.FromException(refusal);
+        }
+
+        Reserve(frames.Length);
+        frames.CopyTo(_buffer.AsSpan(_length));
+        _length += frames.Length;
+        HasWritten = true;
+        return EndWrite(flush: true);
     }
 
     /// <summary>

@@ -53,6 +53,8 @@ internal abstract class ServerCall : ServerCallContext
 
     protected MessageWriter Writer { get; }
 
+    protected int? SendBytesMax => _options.MaxSendMessageSize;
+
     /// <summary>Whether the request stream broke: the client reset it or its connection is gone.</summary>
     protected bool InputFailed { get; set; }
 
@@ -438,7 +440,7 @@ internal sealed class ServerCall<TRequest, TResponse>(
     MethodOptions options,
     ServerCallServices services,
     Func<ServerCall<TRequest, TResponse>, Task> handler)
-    : ServerCall(httpContext, method, options, services), IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>
+    : ServerCall(httpContext, method, options, services), IAsyncStreamReader<TRequest>, IMessageBatchWriter<TResponse>
     where TRequest : class
     where TResponse : class
 {
@@ -491,6 +493,25 @@ internal sealed class ServerCall<TRequest, TResponse>(
         }
 
         var write = WriteAsync(message);
+        return write.IsCompleted ? write : write.WaitAsync(cancellationToken);
+    }
+
+    public Task WriteBatchAsync(MessageBatch<TResponse> batch, CancellationToken cancellationToken)
+    {
+        ArgumentNullException.ThrowIfNull(batch);
+        if (Writer.Gzip is not null)
+        {
+            return this.WriteEachAsync(batch.Messages, cancellationToken);
+        }
+
+        if (cancellationToken.IsCancellationRequested || CancellationTokenCore.IsCancellationRequested)
+        {
+            return Task.FromCanceled(cancellationToken.IsCancellationRequested ? cancellationToken : CancellationTokenCore);
+        }
+
+        var frames = batch.In(
+            method.ResponseMarshaller, messages => MessageWriter.FramesOf(method.ResponseMarshaller, messages, SendBytesMax));
+        var write = Writer.WriteFramesAsync(frames.Span);
         return write.IsCompleted ? write : write.WaitAsync(cancellationToken);
     }
 

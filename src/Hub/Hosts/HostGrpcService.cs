@@ -118,6 +118,14 @@ internal sealed class HostGrpcService(
         if (host.IsNode)
         {
             await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: true, DocumentOf(request));
+            if (presence.Known(host.HostId) is var (state, heartbeatAt))
+            {
+                return new()
+                {
+                    Ok = true,
+                    Host = new HeartbeatHost { Id = host.HostId, Status = HostRow.StatusWord(state), LastHeartbeatAt = EpochMs.ToTimestamp(heartbeatAt) },
+                };
+            }
         }
 
         var shown = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken);

@@ -129,6 +129,20 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         }
     }
 
+    /// <summary>A host's state and last heartbeat (epoch milliseconds, 0 for none) as this replica knows them, or null if it does not.</summary>
+    public (HostState State, long HeartbeatAt)? Known(string hostId)
+    {
+        if (!_entries.TryGetValue(hostId, out var entry))
+        {
+            return null;
+        }
+
+        lock (entry.Gate)
+        {
+            return (entry.State, entry.LastHeartbeatAt);
+        }
+    }
+
     /// <summary>Shows what this replica knows and the database does not yet.</summary>
     public HostRow Overlay(HostRow row)
     {

@@ -24,7 +24,7 @@ internal sealed partial class LinkClock(
     /// <summary>Links told to go per second when the Hub drains, and the longest spread.</summary>
     private const double DrainPerSecond = 500;
 
-    private static readonly TimeSpan DrainSpreadMax = TimeSpan.FromMinutes(2);
+    internal static readonly TimeSpan DrainSpreadMax = TimeSpan.FromMinutes(2);
 
     /// <summary>Links whose rows are written again in one job.</summary>
     public const int AssertedLinksMax = 200;
@@ -219,7 +219,7 @@ internal sealed partial class LinkClock(
     private void Drain()
     {
         var links = registry.BeginDrain();
-        var spread = TimeSpan.FromSeconds(Math.Min(links.Count / DrainPerSecond, DrainSpreadMax.TotalSeconds));
+        var spread = DrainSpread(links.Count);
         foreach (var (place, link) in links.Index())
         {
             // A slot for each, and a moment in it: no two are told the same, and no crowd forms by chance.
@@ -230,6 +230,8 @@ internal sealed partial class LinkClock(
 
         LogDraining(links.Count, spread);
     }
+
+    internal static TimeSpan DrainSpread(int links) => TimeSpan.FromSeconds(Math.Min(links / DrainPerSecond, DrainSpreadMax.TotalSeconds));
 
     private sealed record LostLink(string HostId, string TeamId);
 

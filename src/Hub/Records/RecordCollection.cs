@@ -134,7 +134,13 @@ internal sealed class RecordCollection
     /// <summary>The bytes that are stored: with the id they are stored by and without the version, which the row has.</summary>
     public byte[] Write(IMessage body, string recordId)
     {
-        var clean = _type.Parser.ParseFrom(body.ToByteArray());
+        var bytes = body.ToByteArray();
+        if (IdOf(body) == recordId && _version.Accessor.GetValue(body) is 0L)
+        {
+            return bytes;
+        }
+
+        var clean = _type.Parser.ParseFrom(bytes);
         _id.Accessor.SetValue(clean, recordId);
         _version.Accessor.Clear(clean);
         return clean.ToByteArray();

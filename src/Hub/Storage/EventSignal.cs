@@ -4,10 +4,14 @@ namespace Hub.Storage;
 
 /// <summary>
 /// Wakes those who tail a team's events. Only watched teams have an entry, one for all their watchers, so memory is bounded by the
-/// watches and a commit costs one completion per watched team.
+/// watches and a commit costs one completion per watched team. While commits follow each other fast, all watchers of a team are woken
+/// together and not for each commit: they stand at the same number then, and are shown the same page.
 /// </summary>
-internal sealed class EventSignal
+internal sealed class EventSignal(TimeProvider time)
 {
+    /// <summary>A team's watchers are woken at most this often; the first commit after a pause wakes them at once.</summary>
+    public static readonly TimeSpan WakeInterval = TimeSpan.FromMilliseconds(10);
+
     private readonly Lock _gate = new();
 
     private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);
@@ -32,12 +36,22 @@ internal sealed class EventSignal
     {
         lock (_gate)
         {
-            if (_entries.TryGetValue(teamId, out var entry) && seq > entry.Seq)
+            if (!_entries.TryGetValue(teamId, out var entry) || seq <= entry.Seq)
             {
-                entry.Seq = seq;
-                var wake = entry.Changed;
-                entry.Changed = Entry.NewChanged();
-                wake.SetResult(); // Continuations run elsewhere, so this is cheap under the lock.
+                return;
+            }
+
+            entry.Seq = seq;
+            var wait = entry.WokenAt is { } at ? WakeInterval - time.GetElapsedTime(at) : TimeSpan.Zero;
+            if (wait <= TimeSpan.Zero)
+            {
+                Wake(entry);
+            }
+            else if (!entry.IsWakeDue)
+            {
+                entry.IsWakeDue = true;
+                entry.Timer ??= time.CreateTimer(OnDue, entry, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+                entry.Timer.Change(wait, Timeout.InfiniteTimeSpan);
             }
         }
     }
@@ -57,17 +71,34 @@ internal sealed class EventSignal
             if (--entry.Watches == 0)
             {
                 _entries.Remove(teamId);
+                entry.Timer?.Dispose();
             }
         }
     }
 
-    /// <summary>Null if an event after <paramref name="seq"/> is known, else what completes with the next one.</summary>
-    internal Task? ChangeAfter(Entry entry, long seq)
+    /// <summary>The number up to which watchers are woken, and what completes when that is higher.</summary>
+    internal (long Seq, Task Change) Woken(Entry entry)
     {
         lock (_gate)
         {
-            return entry.Seq > seq ? null : entry.Changed.Task;
+            return (entry.WokenSeq, entry.Changed.Task);
         }
+    }
+
+    private void OnDue(object? entry)
+    {
+        lock (_gate)
+        {
+            Wake((Entry)entry!);
+        }
+    }
+
+    private void Wake(Entry entry)
+    {
+        (entry.WokenSeq, entry.WokenAt, entry.IsWakeDue) = (entry.Seq, time.GetTimestamp(), false);
+        var wake = entry.Changed;
+        entry.Changed = Entry.NewChanged();
+        wake.SetResult(); // Continuations run elsewhere, so this is cheap under the lock.
     }
 
     /// <summary>A watched team; guarded by the signal's gate.</summary>
@@ -75,7 +106,18 @@ internal sealed class EventSignal
     {
         public int Watches { get; set; }
 
+        /// <summary>Highest number that is known to be committed.</summary>
         public long Seq { get; set; }
+
+        /// <summary>Number up to which the watchers were woken, and when (a timestamp), if they were.</summary>
+        public long WokenSeq { get; set; }
+
+        public long? WokenAt { get; set; }
+
+        /// <summary>The timer will wake them.</summary>
+        public bool IsWakeDue { get; set; }
+
+        public ITimer? Timer { get; set; }
 
         public TaskCompletionSource Changed { get; set; } = NewChanged();
 
@@ -89,10 +131,17 @@ internal sealed class EventWatch(EventSignal signal, string teamId, EventSignal.
     private bool _ended;
 
     /// <summary>Completes once an event after <paramref name="seq"/> is committed.</summary>
-    public async Task WaitAsync(long seq, CancellationToken ct)
+    /// <returns>The number that all watchers of the team who wait now are woken for.</returns>
+    public async Task<long> WaitAsync(long seq, CancellationToken ct)
     {
-        while (signal.ChangeAfter(entry, seq) is { } change)
+        while (true)
         {
+            var (woken, change) = signal.Woken(entry);
+            if (woken > seq)
+            {
+                return woken;
+            }
+
             await change.WaitAsync(ct);
         }
     }

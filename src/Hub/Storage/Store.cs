@@ -16,6 +16,7 @@ internal sealed class Store : IAsyncDisposable
     {
         _engine = engine;
         SchemaVersion = schemaVersion;
+        Events = new EventSignal(TimeProvider.System); // It spares the processor, whose time is never another.
         engine.SchemaReady(Events);
         var clock = new StoreClock(time);
         var log = logs.CreateLogger<Writer>();
@@ -24,7 +25,7 @@ internal sealed class Store : IAsyncDisposable
     }
 
     /// <summary>Wake-ups for those who tail a team's events.</summary>
-    public EventSignal Events { get; } = new();
+    public EventSignal Events { get; }
 
     /// <summary>Whether it works, and what an operator should do when it does not.</summary>
     public StoreCondition Condition { get; }

@@ -1,4 +1,6 @@
+using System.Buffers;
 using System.Collections;
+using System.Collections.Concurrent;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 
@@ -13,6 +15,11 @@ internal static class CleanText
     private const char Nul = '\0';
     private const char NulPicture = '\u2400';
     private const char Replacement = '\uFFFD';
+
+    private static readonly SearchValues<char> Suspects = SearchValues.Create([Nul, .. Enumerable.Range(0xD800, 0x800).Select(c => (char)c)]);
+
+    // By the message's type; only those whose values may hold text.
+    private static readonly ConcurrentDictionary<MessageDescriptor, FieldDescriptor[]> TextFields = new();
 
     /// <summary>The message itself if it is clean, else a clean copy.</summary>
     public static T Of<T>(T message)
@@ -32,7 +39,13 @@ internal static class CleanText
 
     private static bool IsClean(string text)
     {
-        for (var i = 0; i < text.Length; i++)
+        var first = text.AsSpan().IndexOfAny(Suspects);
+        if (first < 0)
+        {
+            return true;
+        }
+
+        for (var i = first; i < text.Length; i++)
         {
             var c = text[i];
             if (c == Nul)
@@ -70,15 +83,13 @@ internal static class CleanText
         }
     });
 
+    private static FieldDescriptor[] TextFieldsOf(MessageDescriptor type) => TextFields.GetOrAdd(
+        type, static type => [.. type.Fields.InFieldNumberOrder().Where(field => field.FieldType is FieldType.String or FieldType.Message)]);
+
     private static bool IsClean(IMessage message)
     {
-        foreach (var field in message.Descriptor.Fields.InFieldNumberOrder())
+        foreach (var field in TextFieldsOf(message.Descriptor))
         {
-            if (field.FieldType is not (FieldType.String or FieldType.Message))
-            {
-                continue;
-            }
-
             var clean = field.Accessor.GetValue(message) switch
             {
                 string text => IsClean(text),
@@ -117,13 +128,8 @@ internal static class CleanText
 
     private static void Clean(IMessage message)
     {
-        foreach (var field in message.Descriptor.Fields.InFieldNumberOrder())
+        foreach (var field in TextFieldsOf(message.Descriptor))
         {
-            if (field.FieldType is not (FieldType.String or FieldType.Message))
-            {
-                continue;
-            }
-
             switch (field.Accessor.GetValue(message))
             {
                 case string text when !IsClean(text):

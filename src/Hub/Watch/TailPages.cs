@@ -1,3 +1,4 @@
+using Grpc.AspNetCore.Server;
 using Hub.Contracts.V1;
 
 namespace Hub.Watch;
@@ -8,7 +9,38 @@ namespace Hub.Watch;
 /// <param name="More">Further pages wait.</param>
 internal sealed record TailPage(IReadOnlyList<WatchResponse> Events, long LastSeq, bool More)
 {
+    /// <summary>Bytes of messages that are written at once; one message may have more.</summary>
+    private const int BatchBytesMax = 32 * 1024;
+
+    /// <summary>All events, for those who want them all: each of the watchers' formats is made once.</summary>
+    public IReadOnlyList<MessageBatch<WatchResponse>> Batches { get; } = BatchesOf(Events);
+
     public int Bytes { get; } = Events.Sum(response => response.CalculateSize());
+
+    private static List<MessageBatch<WatchResponse>> BatchesOf(IReadOnlyList<WatchResponse> events)
+    {
+        var batches = new List<MessageBatch<WatchResponse>>();
+        var (batch, bytes) = (new List<WatchResponse>(), 0);
+        foreach (var response in events)
+        {
+            var size = response.CalculateSize();
+            if (batch.Count > 0 && bytes + size > BatchBytesMax)
+            {
+                batches.Add(new(batch));
+                (batch, bytes) = ([], 0);
+            }
+
+            batch.Add(response);
+            bytes += size;
+        }
+
+        if (batch.Count > 0)
+        {
+            batches.Add(new(batch));
+        }
+
+        return batches;
+    }
 }
 
 /// <summary>Where watchers stand who are shown the same.</summary>

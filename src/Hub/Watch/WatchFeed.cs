@@ -37,7 +37,8 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
     private const string OldestSql = "select min(seq) from events where team_id = @teamId";
 
     private const string TailSql = """
-        select seq, kind, host_id, entity_id, version, at from events where team_id = @teamId and seq > @after order by seq limit @limit
+        select seq, kind, host_id, entity_id, version, at from events
+        where team_id = @teamId and seq > @after and seq <= @through order by seq limit @limit
         """;
 
     private const string HostsSql = HostRow.SelectSql + "\nand h.team_id = @teamId and h.host_id > @after order by h.host_id limit @limit";
@@ -188,8 +189,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
     }
 
     /// <summary>The next page of the tail: changes of the kinds that the filter wants, of all hosts.</summary>
-    public Task<TailPage> TailAsync(WatchFilter filter, long after, CancellationToken cancellation) =>
-        _pages.ReadAsync(new TailPosition(filter.TeamId, filter.KindsKey, after), () => ReadPageAsync(filter, after), cancellation);
+    /// <param name="through">Number it ends at, at most: who is woken for the same number goes on at the same number.</param>
+    public Task<TailPage> TailAsync(WatchFilter filter, long after, long through, CancellationToken cancellation) =>
+        _pages.ReadAsync(new TailPosition(filter.TeamId, filter.KindsKey, after), () => ReadPageAsync(filter, after, through), cancellation);
 
     public static string CursorOf(string teamId, long seq) => $"{teamId}.{seq.ToString(CultureInfo.InvariantCulture)}";
 
@@ -203,11 +205,11 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
     }
 
     /// <summary>For all watchers that share it, so none of them can call it off.</summary>
-    private Task<TailPage> ReadPageAsync(WatchFilter filter, long after) => store.ReadAsync(
+    private Task<TailPage> ReadPageAsync(WatchFilter filter, long after, long through) => store.ReadAsync(
         TeamScope.Of(filter.TeamId),
         async reader =>
         {
-            var events = await reader.QueryAsync<EventRow>(TailSql, new { teamId = filter.TeamId, after, limit = PageMax });
+            var events = await reader.QueryAsync<EventRow>(TailSql, new { teamId = filter.TeamId, after, through, limit = PageMax });
             if (events.Count == 0)
             {
                 return new TailPage([], after, More: false);

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Grpc.AspNetCore.Server;
 using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Errors;
@@ -16,8 +17,6 @@ internal sealed class WatchGrpcService(
     private const string NowCursor = "now";
 
     private const int HostIdsMax = 100;
-
-    private static readonly WriteOptions Buffered = new(WriteFlags.BufferHint);
 
     private static readonly TimeSpan AccessRecheck = TimeSpan.FromSeconds(60);
 
@@ -57,19 +56,17 @@ internal sealed class WatchGrpcService(
         using var signal = store.Events.Watch(team.TeamId); // Before the first read, so that nothing falls between.
         using var changes = ephemerals.Watch(team.TeamId);
         var after = await StartAsync(filter, request.Cursor, responses, context, cancellation);
-        var checkedAt = time.GetTimestamp();
         var changed = signal.WaitAsync(after, cancellation);
         var ephemeral = changes.WaitAsync(cancellation);
+        var recheck = Task.Delay(AccessRecheck, time, cancellation);
         while (true)
         {
-            using var recheck = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-            var pause = Task.Delay(AccessRecheck, time, recheck.Token);
-            var first = await Task.WhenAny(changed, ephemeral, pause);
-            await recheck.CancelAsync();
-            if (time.GetElapsedTime(checkedAt) >= AccessRecheck)
+            var first = await Task.WhenAny(changed, ephemeral, recheck);
+            if (recheck.IsCompleted)
             {
+                await recheck;
                 await RecheckAsync(team, cancellation);
-                checkedAt = time.GetTimestamp();
+                recheck = Task.Delay(AccessRecheck, time, cancellation);
             }
 
             if (first == ephemeral)
@@ -84,8 +81,7 @@ internal sealed class WatchGrpcService(
             }
             else if (first == changed)
             {
-                await changed;
-                after = await TailAsync(filter, after, responses, cancellation);
+                after = await TailAsync(filter, after, await changed, responses, cancellation);
                 changed = signal.WaitAsync(after, cancellation);
             }
 
@@ -109,7 +105,7 @@ internal sealed class WatchGrpcService(
             if (await feed.HoldsAsync(filter.TeamId, after, cancellation))
             {
                 await context.WriteResponseHeadersAsync([]);
-                return await TailAsync(filter, after, responses, cancellation);
+                return await TailAsync(filter, after, long.MaxValue, responses, cancellation);
             }
 
             await responses.WriteAsync(new WatchResponse { Kind = WatchKind.Reset }, cancellation);
@@ -124,24 +120,29 @@ internal sealed class WatchGrpcService(
 
         await responses.WriteAsync(
             new WatchResponse { Kind = WatchKind.SnapshotEnd, Cursor = WatchFeed.CursorOf(filter.TeamId, latest) }, cancellation);
-        return await TailAsync(filter, latest, responses, cancellation);
+        return await TailAsync(filter, latest, long.MaxValue, responses, cancellation);
     }
 
     private async Task<long> TailAsync(
-        WatchFilter filter, long after, IServerStreamWriter<WatchResponse> responses, CancellationToken cancellation)
+        WatchFilter filter, long after, long through, IServerStreamWriter<WatchResponse> responses, CancellationToken cancellation)
     {
         while (true)
         {
-            var (events, last, more) = await feed.TailAsync(filter, after, cancellation);
-            var wanted = events.Where(item => filter.Wants(item.Kind, item.HostId)).ToArray();
-            for (var i = 0; i < wanted.Length; i++)
+            var page = await feed.TailAsync(filter, after, through, cancellation);
+            if (filter.HostIds.Count == 0)
             {
-                responses.WriteOptions = i + 1 < wanted.Length ? Buffered : WriteOptions.Default; // The last carries the page.
-                await responses.WriteAsync(wanted[i], cancellation);
+                foreach (var batch in page.Batches)
+                {
+                    await responses.WriteBatchAsync(batch, cancellation);
+                }
+            }
+            else
+            {
+                await responses.WriteEachAsync([.. page.Events.Where(item => filter.Wants(item.Kind, item.HostId))], cancellation);
             }
 
-            after = last;
-            if (!more)
+            after = page.LastSeq;
+            if (!page.More)
             {
                 return after;
             }

@@ -48,11 +48,7 @@ internal sealed class ResponsePump : IAsyncDisposable
     {
         lock (_gate)
         {
-            if (_isStopped)
-            {
-                throw new OperationCanceledException("The client is gone.");
-            }
-
+            ThrowIfStopped();
             var start = _pending.Length;
             try
             {
@@ -64,14 +60,18 @@ internal sealed class ResponsePump : IAsyncDisposable
                 throw;
             }
 
-            _wake.Writer.TryWrite(true);
-            if (_pending.Length < PendingBytesMax)
-            {
-                return Task.CompletedTask;
-            }
+            return SendAsync();
+        }
+    }
 
-            _room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-            return _room.Task;
+    /// <summary>As <see cref="WriteAsync(IMessage)"/>, for messages that are in the format already.</summary>
+    public Task WriteAsync(ReadOnlySpan<byte> messages)
+    {
+        lock (_gate)
+        {
+            ThrowIfStopped();
+            _pending.Write(messages);
+            return SendAsync();
         }
     }
 
@@ -102,6 +102,26 @@ internal sealed class ResponsePump : IAsyncDisposable
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // CompleteAsync has reported the fault.
         _pending.Dispose();
         _sending.Dispose();
+    }
+
+    private void ThrowIfStopped()
+    {
+        if (_isStopped)
+        {
+            throw new OperationCanceledException("The client is gone.");
+        }
+    }
+
+    private Task SendAsync()
+    {
+        _wake.Writer.TryWrite(true);
+        if (_pending.Length < PendingBytesMax)
+        {
+            return Task.CompletedTask;
+        }
+
+        _room ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        return _room.Task;
     }
 
     private void End()

@@ -22,6 +22,9 @@ internal abstract class StreamFormat(RestBinding binding)
     /// <summary>Whether the head may leave before there is a message; not where the message decides about the head.</summary>
     public virtual bool CanStartEarly => true;
 
+    /// <summary>Equal for calls of one method whose messages look alike; null where a message looks different in each call.</summary>
+    public virtual object? Form => (Binding, GetType());
+
     public abstract void WriteMessage(IMessage message, PooledBuffer output);
 
     public abstract void WriteError(RestError error, PooledBuffer output);
@@ -98,6 +101,8 @@ internal sealed class RawFormat(RestBinding binding, HttpResponse response) : St
     public override ReadOnlySpan<byte> Heartbeat => [];
 
     public override bool CanStartEarly => false;
+
+    public override object? Form => null;
 
     public override void WriteMessage(IMessage message, PooledBuffer output)
     {

@@ -1,5 +1,6 @@
 using Google.Api;
 using Google.Protobuf;
+using Grpc.AspNetCore.Server;
 using Grpc.Core;
 using Hub.Transcoding.Errors;
 using Microsoft.AspNetCore.Http;
@@ -29,7 +30,7 @@ internal sealed class StreamingRestCall<TResponse>(
         http.Features.Get<IHttpResponseBodyFeature>()?.DisableBuffering();
         try
         {
-            await invoke(http, new Writer(pump), context);
+            await invoke(http, new Writer(pump, format), context);
             context.ThrowIfFailed();
             await pump.CompleteAsync();
         }
@@ -53,8 +54,10 @@ internal sealed class StreamingRestCall<TResponse>(
     private static bool AcceptsEvents(HttpRequest request) => request.GetTypedHeaders().Accept.Any(
         type => type.MediaType.Equals(EventStreamContentType, StringComparison.OrdinalIgnoreCase) && type.Quality is not 0);
 
-    private sealed class Writer(ResponsePump pump) : IServerStreamWriter<TResponse>
+    private sealed class Writer(ResponsePump pump, StreamFormat format) : IMessageBatchWriter<TResponse>
     {
+        private readonly object? _form = format.Form;
+
         public WriteOptions? WriteOptions { get; set; }
 
         public Task WriteAsync(TResponse message) => pump.WriteAsync((IMessage)(object)message);
@@ -63,6 +66,28 @@ internal sealed class StreamingRestCall<TResponse>(
         {
             cancellationToken.ThrowIfCancellationRequested();
             return pump.WriteAsync((IMessage)(object)message).WaitAsync(cancellationToken);
+        }
+
+        public Task WriteBatchAsync(MessageBatch<TResponse> batch, CancellationToken cancellationToken)
+        {
+            if (_form is null)
+            {
+                return this.WriteEachAsync(batch.Messages, cancellationToken);
+            }
+
+            cancellationToken.ThrowIfCancellationRequested();
+            return pump.WriteAsync(batch.In(_form, Encode).Span).WaitAsync(cancellationToken);
+        }
+
+        private byte[] Encode(IReadOnlyList<TResponse> messages)
+        {
+            using var output = new PooledBuffer();
+            foreach (var message in messages)
+            {
+                format.WriteMessage((IMessage)(object)message, output);
+            }
+
+            return output.Span.ToArray();
         }
     }
 }

@@ -15,7 +15,8 @@ internal static class RestFigures
     private const int InFlight = 16;
     private const double Share = 0.8;
 
-    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(3);
+    /// <summary>Until the runtime has compiled both for good.</summary>
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(10);
 
     public static IEnumerable<Figure> All =>
     [

@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Text;
 using System.Text.Json;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
@@ -484,6 +486,48 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         Assert.Null(RecordComparison.Fault(ListingOf(1_000)));
         Assert.Equal(ErrorReason.RecordInvalid, RecordComparison.Fault(DigestsOf(65))?.Reason);
         Assert.Equal(ErrorReason.RecordInvalid, RecordComparison.Fault(ListingOf(1_001))?.Reason);
+    }
+
+    [Fact]
+    public async Task Range_OfMoreThanTheBound_CountsAsDifferent()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        await using var node = await RawNode.ConnectAsync(hub, credential);
+        await node.ReadAsync();
+        await node.SendAsync(RawNode.TaskBatch(1, ("t", "todo")));
+        await node.ReadUntilAsync(frame => frame.Ack is { Lane: Lane.Data, Seq: 1 });
+        await CopyRowAsync(hub, "records", ["record_id"], 1_001);
+
+        // Ids of equal length ascend as their numbers do not, which is no matter: a range is everything up to an id.
+        var hashes = await hub.Store.ReadAsync(
+            TeamScope.System, reader => reader.QueryAsync<(string Id, string Hash)>("select record_id, body_hash from records order by record_id"));
+        SnapshotDigests DigestsOf(int records)
+        {
+            var digest = new byte[16];
+            foreach (var (id, hash) in hashes.Take(records))
+            {
+                var half = SHA256.HashData([.. Encoding.UTF8.GetBytes(id), .. Convert.FromHexString(hash)[..16]]).AsSpan(0, 16);
+                for (var i = 0; i < digest.Length; i++)
+                {
+                    digest[i] ^= half[i];
+                }
+            }
+
+            return new() { Ranges = { new SnapshotRange { Through = hashes[records - 1].Id, Count = (uint)records, Digest = ByteString.CopyFrom(digest) } } };
+        }
+
+        Task<IReadOnlyList<uint>> DifferingAsync(int records) => hub.Store.WriteAsync(
+            HubHost.Team, tx => RecordComparison.Differing(tx, hostId, RecordCollections.Named("tasks"), DigestsOf(records)));
+        Assert.Empty(await DifferingAsync(1_000));
+        Assert.Equal([0u], await DifferingAsync(1_001));
+    }
+
+    [Fact]
+    public void Drain_OfMoreLinksThanTheBound_IsSpreadNoLonger()
+    {
+        Assert.Equal(LinkClock.DrainSpreadMax - TimeSpan.FromSeconds(1), LinkClock.DrainSpread(59_500));
+        Assert.Equal(LinkClock.DrainSpreadMax, LinkClock.DrainSpread(60_500));
     }
 
     private static string Text(int length) => new('x', length);

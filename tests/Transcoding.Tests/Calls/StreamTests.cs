@@ -45,6 +45,19 @@ public sealed class StreamTests
     }
 
     [Theory]
+    [InlineData("application/x-ndjson")]
+    [InlineData(EventStream)]
+    public async Task Stream_OfABatch_IsThatOfItsMessages(string format)
+    {
+        await using var host = await RestHost.StartAsync();
+
+        using var each = await SendAsync(host, "/api/watch", format);
+        using var batch = await SendAsync(host, "/api/watch?behaviour=batch", format);
+
+        Assert.Equal(await each.Content.ReadAsStringAsync(), await batch.Content.ReadAsStringAsync());
+    }
+
+    [Theory]
     [InlineData("/api/watch")]
     [InlineData("/api/watch?cursor=c5")]
     public async Task Stream_WithLastEventId_ResumesThereWhateverTheQuerySays(string path)

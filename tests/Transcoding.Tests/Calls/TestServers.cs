@@ -2,6 +2,7 @@ using Google.Api;
 using Google.Protobuf;
 using Google.Protobuf.WellKnownTypes;
 using Google.Rpc;
+using Grpc.AspNetCore.Server;
 using Grpc.Core;
 using Hub.TestKit;
 using Hub.Transcoding.Tests.Protos;
@@ -81,9 +82,14 @@ public sealed class FleetServer(FleetBackend backend) : FleetService.FleetServic
             await backend.Continue.Task.WaitAsync(context.CancellationToken);
         }
 
-        for (var i = 1; i <= 3; i++)
+        WatchResponse[] first = [.. Enumerable.Range(1, 3).Select(i => new WatchResponse { Cursor = $"c{i}", State = HostState.Online, Text = "a\nb" })];
+        if (request.Behaviour == "batch")
         {
-            await responseStream.WriteAsync(new WatchResponse { Cursor = $"c{i}", State = HostState.Online, Text = "a\nb" });
+            await responseStream.WriteBatchAsync(new MessageBatch<WatchResponse>(first), context.CancellationToken);
+        }
+        else
+        {
+            await responseStream.WriteEachAsync(first, context.CancellationToken);
         }
 
         await responseStream.WriteAsync(new WatchResponse { Text = "no cursor" });
