@@ -17,7 +17,9 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 {
     private const string UserAgent = "grpc-csharp-runtime/1.0";
 
-    private static readonly StreamPipeReaderOptions ResponseOptions = new(bufferSize: 16 * 1024, minimumReadSize: 1024, useZeroByteReads: true);
+    // A stream may be quiet for days, so it holds no buffer while it waits; a single response is as good as there.
+    private static readonly StreamPipeReaderOptions StreamOptions = new(bufferSize: 16 * 1024, minimumReadSize: 1024, useZeroByteReads: true);
+    private static readonly StreamPipeReaderOptions SingleOptions = new(bufferSize: 4 * 1024, minimumReadSize: 1024, useZeroByteReads: false);
 
     private readonly Lock _gate = new();
     private readonly GrpcChannel _channel;
@@ -27,7 +29,8 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
     private readonly MessageWriter _writer;
     private readonly CancellationTokenSource _cancellation = new();
     private readonly TaskCompletionSource<Metadata> _headers = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly TaskCompletionSource _requestsEnded = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource? _requestsEnded; // Of calls whose client streams.
+    private byte[] _request = []; // Of calls whose client does not: the one message, framed.
     private DateTime _deadline = DateTime.MaxValue;
     private ITimer? _deadlineTimer;
     private CancellationTokenRegistration _onCallToken;
@@ -39,7 +42,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 
     // Guarded by the gate.
     private HttpResponseMessage? _response;
-    private RpcException? _outcome;
+    private CallOutcome? _outcome;
 
     public GrpcCall(GrpcChannel channel, Method<TRequest, TResponse> method, string? host, CallOptions options)
     {
@@ -47,7 +50,11 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         _method = method;
         _host = host;
         _options = options;
-        _writer = new MessageWriter(channel.Options.MaxSendMessageSize, replays: true);
+        _writer = new MessageWriter(channel.Options.MaxSendMessageSize, replays: IsRequestStreaming);
+        if (IsRequestStreaming)
+        {
+            _requestsEnded = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
     }
 
     public Task<Metadata> ResponseHeadersAsync => _headers.Task;
@@ -58,20 +65,22 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 
     private bool IsRequestStreaming => _method.Type is MethodType.ClientStreaming or MethodType.DuplexStreaming;
 
+    private bool IsResponseStreaming => _method.Type is MethodType.ServerStreaming or MethodType.DuplexStreaming;
+
     /// <summary>Starts a call whose client does not stream.</summary>
     public void Start(TRequest request)
     {
         ArgumentNullException.ThrowIfNull(request);
         ApplyRequestEncoding();
 
-        // Buffered only: it leaves together with the end of the stream.
+        // Framed only: it leaves as a whole, together with the headers and the end of the stream.
         var write = _writer.WriteAsync(_method.RequestMarshaller, request, (_options.WriteOptions?.Flags ?? default) | WriteFlags.BufferHint);
         if (write.Exception?.InnerException is { } failure)
         {
             TryEnd(ClientStatus.FromException(failure), []);
         }
 
-        _requestsEnded.TrySetResult();
+        _request = _writer.TakeWhole();
         Begin();
     }
 
@@ -117,7 +126,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
     public Task WriteAsync(TRequest message)
     {
         ArgumentNullException.ThrowIfNull(message);
-        if (_requestsEnded.Task.IsCompletedSuccessfully)
+        if (_requestsEnded!.Task.IsCompletedSuccessfully)
         {
             return Task.FromException(
                 new InvalidOperationException("Can't write the message because the client stream writer is complete."));
@@ -135,7 +144,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 
     public Task CompleteAsync()
     {
-        _requestsEnded.TrySetResult();
+        _requestsEnded!.TrySetResult();
         return Task.CompletedTask;
     }
 
@@ -268,7 +277,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         }
 
         var stream = await response.Content.ReadAsStreamAsync(_cancellation.Token).ConfigureAwait(false);
-        var reader = new MessageReader(PipeReader.Create(stream, ResponseOptions), _channel.Options.MaxReceiveMessageSize)
+        var reader = new MessageReader(PipeReader.Create(stream, IsResponseStreaming ? StreamOptions : SingleOptions), _channel.Options.MaxReceiveMessageSize)
         {
             UnknownEncodingStatus = StatusCode.Internal,
         };
@@ -363,7 +372,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         {
             Version = HttpVersion.Version20,
             VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-            Content = new RequestContent(SendRequestsAsync),
+            Content = IsRequestStreaming ? new RequestContent(SendRequestsAsync) : WholeContent(),
         };
         var headers = request.Headers;
         headers.Host = _host;
@@ -398,6 +407,8 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         return request;
     }
 
+    private ByteArrayContent WholeContent() => new(_request) { Headers = { ContentType = RequestContent.GrpcMediaType } };
+
     /// <summary>Runs as the body of the HTTP request, from its headers to its end; again if the server refuses the stream.</summary>
     private async Task SendRequestsAsync(Stream stream, CancellationToken cancellationToken)
     {
@@ -410,15 +421,11 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 
         try
         {
-            if (IsRequestStreaming)
-            {
-                // The server sees the call now, not with the first message.
-                await output.FlushAsync(cancellationToken).ConfigureAwait(false);
-                await stream.FlushAsync(cancellationToken).ConfigureAwait(false);
-                _writer.Flush();
-            }
-
-            await _requestsEnded.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
+            // The server sees the call now, not with the first message.
+            await output.FlushAsync(cancellationToken).ConfigureAwait(false);
+            await stream.FlushAsync(cancellationToken).ConfigureAwait(false);
+            _writer.Flush();
+            await _requestsEnded!.Task.WaitAsync(cancellationToken).ConfigureAwait(false);
             await _writer.CompleteAsync(output).AsTask().WaitAsync(cancellationToken).ConfigureAwait(false);
             await output.FlushAsync(cancellationToken).ConfigureAwait(false);
         }
@@ -489,7 +496,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         }
     }
 
-    private RpcException Outcome(string what)
+    private CallOutcome Outcome(string what)
     {
         lock (_gate)
         {
@@ -501,13 +508,13 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
     {
         var outcome = Outcome("status");
         if (_channel.Options.ThrowOperationCanceledOnCancellation
-            && outcome.StatusCode is StatusCode.Cancelled or StatusCode.DeadlineExceeded)
+            && outcome.Status.StatusCode is StatusCode.Cancelled or StatusCode.DeadlineExceeded)
         {
-            return new OperationCanceledException(outcome.Status.Detail, outcome, _options.CancellationToken);
+            return new OperationCanceledException(outcome.Status.Detail, outcome.ToException(), _options.CancellationToken);
         }
 
         // Thrown more than once, so each time a new one: an exception keeps the stack of one throw.
-        return new RpcException(outcome.Status, outcome.Trailers);
+        return outcome.ToException();
     }
 
     private void EndByPeer(Status status, Metadata trailers)
@@ -537,7 +544,6 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
     private void TryEnd(Status status, Metadata trailers, bool isNatural = false)
     {
         HttpResponseMessage? response;
-        var outcome = new RpcException(status, trailers);
         lock (_gate)
         {
             if (_outcome is not null)
@@ -545,17 +551,21 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
                 return;
             }
 
-            _outcome = outcome;
+            _outcome = new CallOutcome(status, trailers);
             response = _response;
         }
 
         ClientLog.CallEnded(_channel.Logger, _method.FullName, status.StatusCode, status.DebugException);
         ReleaseTriggers();
-        _writer.Abort(outcome);
+        if (_requestsEnded is not null)
+        {
+            _writer.Abort(new RpcException(status, trailers));
 
-        // Cancelled and not completed: a half-close would tell the server that the requests are whole.
-        _requestsEnded.TrySetCanceled();
-        if (_headers.TrySetException(outcome))
+            // Cancelled and not completed: a half-close would tell the server that the requests are whole.
+            _requestsEnded.TrySetCanceled();
+        }
+
+        if (!_headers.Task.IsCompleted && _headers.TrySetException(new RpcException(status, trailers)))
         {
             // Most callers never look at the headers; their failure is the failure of the call.
             _ = _headers.Task.Exception;
@@ -577,5 +587,11 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         _onCallToken.Unregister();
         _onParentToken.Unregister();
         _onChannelDisposed.Unregister();
+    }
+
+    /// <summary>How the call ended; an exception only where one is thrown.</summary>
+    private sealed record CallOutcome(Status Status, Metadata Trailers)
+    {
+        public RpcException ToException() => new(Status, Trailers);
     }
 }

@@ -7,7 +7,7 @@ namespace Grpc.Net.Client;
 /// <summary>The request stream of a call, as HTTP content that lasts as long as the call sends.</summary>
 internal sealed class RequestContent : HttpContent
 {
-    private static readonly MediaTypeHeaderValue GrpcMediaType = new(GrpcProtocol.ContentType);
+    public static readonly MediaTypeHeaderValue GrpcMediaType = new(GrpcProtocol.ContentType);
 
     private readonly Func<Stream, CancellationToken, Task> _send;
 

@@ -184,6 +184,18 @@ internal sealed class MessageWriter(int? sendBytesMax, bool replays = false) : S
         return EndWrite(flush: true);
     }
 
+    /// <summary>Takes what was written before there is a transport, as the whole of what will ever be sent.</summary>
+    public byte[] TakeWhole()
+    {
+        lock (_gate)
+        {
+            _closed = true;
+            var whole = _buffer.AsSpan(0, _length).ToArray();
+            ReturnBuffer();
+            return whole;
+        }
+    }
+
     /// <summary>
     /// Accepts no further message and waits for those accepted. The last of them may be left to the caller: what could not be handed over
     /// with an earlier flush is put into the transport without one, so that it travels together with the end of the stream.
