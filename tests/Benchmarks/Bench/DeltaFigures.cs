@@ -14,7 +14,8 @@ internal static class DeltaFigures
     /// <summary>Of a task's body, about.</summary>
     public const int TaskBytes = 130;
 
-    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(4);
+    /// <summary>Until the runtime has compiled the Hub for good.</summary>
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(10);
 
     public static IEnumerable<Figure> All => [Of("sqlite"), Of("postgres")];
 

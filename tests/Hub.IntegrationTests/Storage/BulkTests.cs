@@ -16,7 +16,13 @@ public abstract class BulkTests(StoreFixture fixture)
         await using var store = await fixture.OpenAsync(await fixture.CreateDatabaseAsync());
         var fence = await LinkAsync(store);
         var order = new List<string>(); // Only the writer's thread adds.
-        var blocking = store.WriteAsync(Team, _ => firstGroup.Wait(WithinExtensions.DefaultLimit));
+        var hasBegun = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var blocking = store.WriteAsync(Team, _ =>
+        {
+            hasBegun.SetResult();
+            return firstGroup.Wait(WithinExtensions.DefaultLimit);
+        });
+        await hasBegun.Task.Within(); // Or what comes next would be of the same group.
 
         var bulk = Enumerable.Range(0, BulkJobs)
             .Select(i => store.WriteBulkAsync(Team, fence, tx => Note(tx, order, $"bulk {i}"))).ToArray();
