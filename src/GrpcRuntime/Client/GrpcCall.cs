@@ -19,7 +19,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
 
     // A stream may be quiet for days, so it holds no buffer while it waits; a single response is as good as there.
     private static readonly StreamPipeReaderOptions StreamOptions = new(bufferSize: 16 * 1024, minimumReadSize: 1024, useZeroByteReads: true);
-    private static readonly StreamPipeReaderOptions SingleOptions = new(bufferSize: 4 * 1024, minimumReadSize: 1024, useZeroByteReads: false);
+    private static readonly StreamPipeReaderOptions SingleOptions = new(bufferSize: 4 * 1024, minimumReadSize: 1024);
 
     private readonly Lock _gate = new();
     private readonly GrpcChannel _channel;
@@ -277,7 +277,8 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         }
 
         var stream = await response.Content.ReadAsStreamAsync(_cancellation.Token).ConfigureAwait(false);
-        var reader = new MessageReader(PipeReader.Create(stream, IsResponseStreaming ? StreamOptions : SingleOptions), _channel.Options.MaxReceiveMessageSize)
+        var input = PipeReader.Create(stream, IsResponseStreaming ? StreamOptions : SingleOptions);
+        var reader = new MessageReader(input, _channel.Options.MaxReceiveMessageSize)
         {
             UnknownEncodingStatus = StatusCode.Internal,
         };

@@ -14,8 +14,8 @@ namespace Grpc.Framing;
 /// than <see cref="UnsentBytesMax"/> wait; then it ends when the transport has caught up. One writer at a time.
 /// </summary>
 /// <remarks>
-/// A client keeps what the transport took, up to the same bound, until the server answers: a server that refuses a stream (it has as many
-/// as it wants) has seen none of it, and the HTTP client starts over with another.
+/// A client that streams keeps what the transport took, up to the same bound, until the server answers: a server that refuses a stream (it
+/// has as many as it wants) has seen none of it, and the HTTP client starts over with another.
 /// </remarks>
 /// <param name="sendBytesMax">Largest message sent, in bytes before compression; null for no limit.</param>
 /// <param name="replays">Whether the transport may be replaced before <see cref="StopReplay"/>.</param>
@@ -177,10 +177,19 @@ internal sealed class MessageWriter(int? sendBytesMax, bool replays = false) : S
             return Task.FromException(refusal);
         }
 
-        Reserve(frames.Length);
-        frames.CopyTo(_buffer.AsSpan(_length));
-        _length += frames.Length;
-        HasWritten = true;
+        try
+        {
+            Reserve(frames.Length);
+            frames.CopyTo(_buffer.AsSpan(_length));
+            _length += frames.Length;
+            HasWritten |= frames.Length > 0;
+        }
+        catch (Exception exception) when (exception is OverflowException or OutOfMemoryException)
+        {
+            _ = EndWrite(flush: true);
+            return Task.FromException(exception);
+        }
+
         return EndWrite(flush: true);
     }
 

@@ -35,18 +35,19 @@ public interface IMessageBatchWriter<T> : IServerStreamWriter<T>
 /// <summary>Batches on any stream.</summary>
 public static class MessageBatchExtensions
 {
-    private static readonly WriteOptions HeldBack = new(WriteFlags.BufferHint);
-
     /// <summary>Writes a batch: as it travels where the stream can take that, else message by message.</summary>
     /// <param name="stream">The stream of answers.</param>
     /// <param name="batch">The messages.</param>
     /// <param name="cancellationToken">Ends the wait for the transport; the messages may be sent all the same.</param>
     /// <typeparam name="T">Type of the messages.</typeparam>
-    public static Task WriteBatchAsync<T>(this IServerStreamWriter<T> stream, MessageBatch<T> batch, CancellationToken cancellationToken)
+    public static Task WriteBatchAsync<T>(
+        this IServerStreamWriter<T> stream, MessageBatch<T> batch, CancellationToken cancellationToken)
         where T : class
     {
         ArgumentNullException.ThrowIfNull(batch);
-        return stream is IMessageBatchWriter<T> whole ? whole.WriteBatchAsync(batch, cancellationToken) : stream.WriteEachAsync(batch.Messages, cancellationToken);
+        return stream is IMessageBatchWriter<T> whole
+            ? whole.WriteBatchAsync(batch, cancellationToken)
+            : stream.WriteEachAsync(batch.Messages, cancellationToken);
     }
 
     /// <summary>Writes messages one by one; all but the last may be held back for those behind them.</summary>
@@ -54,16 +55,25 @@ public static class MessageBatchExtensions
     /// <param name="messages">The messages.</param>
     /// <param name="cancellationToken">Ends the wait for the transport.</param>
     /// <typeparam name="T">Type of the messages.</typeparam>
-    public static async Task WriteEachAsync<T>(this IServerStreamWriter<T> stream, IReadOnlyList<T> messages, CancellationToken cancellationToken)
+    public static async Task WriteEachAsync<T>(
+        this IServerStreamWriter<T> stream, IReadOnlyList<T> messages, CancellationToken cancellationToken)
         where T : class
     {
         ArgumentNullException.ThrowIfNull(stream);
         ArgumentNullException.ThrowIfNull(messages);
         var given = stream.WriteOptions;
-        for (var i = 0; i < messages.Count; i++)
+        var heldBack = new WriteOptions((given?.Flags ?? default) | WriteFlags.BufferHint);
+        try
         {
-            stream.WriteOptions = i + 1 < messages.Count ? HeldBack : given;
-            await stream.WriteAsync(messages[i], cancellationToken).ConfigureAwait(false);
+            for (var i = 0; i < messages.Count; i++)
+            {
+                stream.WriteOptions = i + 1 < messages.Count ? heldBack : given;
+                await stream.WriteAsync(messages[i], cancellationToken).ConfigureAwait(false);
+            }
+        }
+        finally
+        {
+            stream.WriteOptions = given;
         }
     }
 }

@@ -510,7 +510,8 @@ internal sealed class ServerCall<TRequest, TResponse>(
         }
 
         var frames = batch.In(
-            method.ResponseMarshaller, messages => MessageWriter.FramesOf(method.ResponseMarshaller, messages, SendBytesMax));
+            (method.ResponseMarshaller, SendBytesMax),
+            messages => MessageWriter.FramesOf(method.ResponseMarshaller, messages, SendBytesMax));
         var write = Writer.WriteFramesAsync(frames.Span);
         return write.IsCompleted ? write : write.WaitAsync(cancellationToken);
     }

@@ -123,7 +123,12 @@ internal sealed class HostGrpcService(
                 return new()
                 {
                     Ok = true,
-                    Host = new HeartbeatHost { Id = host.HostId, Status = HostRow.StatusWord(state), LastHeartbeatAt = EpochMs.ToTimestamp(heartbeatAt) },
+                    Host = new HeartbeatHost
+                    {
+                        Id = host.HostId,
+                        Status = HostRow.StatusWord(state),
+                        LastHeartbeatAt = EpochMs.ToTimestamp(heartbeatAt),
+                    },
                 };
             }
         }

@@ -129,7 +129,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         }
     }
 
-    /// <summary>A host's state and last heartbeat (epoch milliseconds, 0 for none) as this replica knows them, or null if it does not.</summary>
+    /// <summary>A host's state and last heartbeat (epoch milliseconds, 0 for none), or null if this replica does not know.</summary>
     public (HostState State, long HeartbeatAt)? Known(string hostId)
     {
         if (!_entries.TryGetValue(hostId, out var entry))

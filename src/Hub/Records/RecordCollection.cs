@@ -29,6 +29,11 @@ internal sealed class RecordCollection
     private readonly FieldDescriptor? _title;
     private readonly FieldDescriptor _inDelta;
     private readonly FieldDescriptor _inWatch;
+    private readonly FieldDescriptor? _status;
+    private readonly FieldDescriptor? _agent;
+    private readonly FieldDescriptor? _level;
+    private readonly FieldDescriptor? _parent;
+    private readonly FieldDescriptor? _changedAt;
 
     /// <param name="name">Its name in the store and for people.</param>
     public RecordCollection(Collection collection, string name, WatchKind changed, WatchKind deleted, MessageDescriptor type, string id = "id")
@@ -68,19 +73,19 @@ internal sealed class RecordCollection
     public Action<StoreTransaction, string, string, IMessage?, IMessage>? Derive { get; init; }
 
     /// <summary>Field that lists filter by as status, if any; and so for the others.</summary>
-    public string? Status { get; init; }
+    public string? Status { get; init => (field, _status) = (value, Find(value)); }
 
     /// <summary>Field that names who it belongs to.</summary>
-    public string? Agent { get; init; }
+    public string? Agent { get; init => (field, _agent) = (value, Find(value)); }
 
     /// <summary>Field that says how grave or urgent it is.</summary>
-    public string? Level { get; init; }
+    public string? Level { get; init => (field, _level) = (value, Find(value)); }
 
     /// <summary>Field that names the record it belongs to.</summary>
-    public string? Parent { get; init; }
+    public string? Parent { get; init => (field, _parent) = (value, Find(value)); }
 
     /// <summary>Field with the time of the change, in epoch milliseconds.</summary>
-    public string? ChangedAt { get; init; }
+    public string? ChangedAt { get; init => (field, _changedAt) = (value, Find(value)); }
 
     /// <summary>The body of a delta; null if it has none or another collection's.</summary>
     public IMessage? BodyOf(Delta delta) => delta.BodyCase == (Delta.BodyOneofCase)_inDelta.FieldNumber ? (IMessage)_inDelta.Accessor.GetValue(delta) : null;
@@ -89,14 +94,14 @@ internal sealed class RecordCollection
 
     /// <summary>Version of a change dated by the record itself, its epoch microseconds; the given one if it has no date that can be.</summary>
     public long VersionOf(IMessage body, long now) =>
-        ChangedAt is { } field && FieldOf(field).Accessor.GetValue(body) is long and > 0 and <= TimeMax and var at ? at * 1000 : now;
+        _changedAt?.Accessor.GetValue(body) is long and > 0 and <= TimeMax and var at ? at * 1000 : now;
 
     public RecordColumns ColumnsOf(IMessage? body) => body is null
         ? RecordColumns.None
-        : new RecordColumns(TextOf(body, Status), TextOf(body, Agent), TextOf(body, Level), TextOf(body, Parent));
+        : new RecordColumns(TextOf(body, _status), TextOf(body, _agent), TextOf(body, _level), TextOf(body, _parent));
 
     /// <summary>Whether a plan keeps the record for a time only.</summary>
-    public bool IsHistory(IMessage body) => HistoryIn is { } statuses && (statuses.Count == 0 || statuses.Contains(TextOf(body, Status)));
+    public bool IsHistory(IMessage body) => HistoryIn is { } statuses && (statuses.Count == 0 || statuses.Contains(TextOf(body, _status)));
 
     /// <summary>The fault that makes a record, or the deletion of one, unacceptable for good, or null.</summary>
     public HubException? Fault(string recordId, IMessage? body)
@@ -123,8 +128,7 @@ internal sealed class RecordCollection
             return Invalid($"its title has at most {TitleMax} characters.");
         }
 
-        var columns = ColumnsOf(body);
-        return new[] { columns.Status, columns.Agent, columns.Level, columns.ParentId }.Any(text => text.Length > ShortTextMax)
+        return ColumnsOf(body).LengthMax > ShortTextMax
             ? Invalid($"what lists filter by has at most {ShortTextMax} characters.")
             : null;
 
@@ -163,13 +167,16 @@ internal sealed class RecordCollection
     private FieldDescriptor FieldOf(string name) =>
         _type.FindFieldByName(name) ?? throw new InvalidOperationException($"{_type.FullName} has no field {name}.");
 
-    private string TextOf(IMessage body, string? field) => field is null ? "" : TextOf(body, FieldOf(field));
+    private FieldDescriptor? Find(string? name) => name is null ? null : FieldOf(name);
 
-    private static string TextOf(IMessage body, FieldDescriptor field) => (string)field.Accessor.GetValue(body);
+    private static string TextOf(IMessage body, FieldDescriptor? field) => field is null ? "" : (string)field.Accessor.GetValue(body);
 }
 
 /// <summary>What lists filter by.</summary>
 internal sealed record RecordColumns(string Status, string Agent, string Level, string ParentId)
 {
     public static readonly RecordColumns None = new("", "", "", "");
+
+    /// <summary>Length of the longest, in characters.</summary>
+    public int LengthMax => Math.Max(Math.Max(Status.Length, Agent.Length), Math.Max(Level.Length, ParentId.Length));
 }

@@ -85,11 +85,15 @@ internal sealed class EventSignal(TimeProvider time)
         }
     }
 
-    private void OnDue(object? entry)
+    private void OnDue(object? state)
     {
+        var entry = (Entry)state!;
         lock (_gate)
         {
-            Wake((Entry)entry!);
+            if (entry.IsWakeDue)
+            {
+                Wake(entry);
+            }
         }
     }
 

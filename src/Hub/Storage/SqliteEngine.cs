@@ -10,6 +10,11 @@ namespace Hub.Storage;
 /// <summary>One file, one writer, readers beside it on snapshots (WAL).</summary>
 internal sealed class SqliteEngine : StoreEngine
 {
+    // Pages a connection keeps, in KiB of memory. With SQLite's own 2 MiB the Writer reads most pages of a database of some size again for
+    // every group, and writes those of a large group before their time and then once more.
+    private const int WriterCacheKib = 64 * 1024;
+    private const int ReaderCacheKib = 8 * 1024;
+
     private readonly SqliteDialect _dialect;
 
     private readonly StoreOptions _options;
@@ -55,6 +60,7 @@ internal sealed class SqliteEngine : StoreEngine
             connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
+            connection.Execute(FormattableString.Invariant($"pragma cache_size = -{WriterCacheKib}"));
             RequireDurability(connection);
             if (!_served)
             {
@@ -137,6 +143,7 @@ internal sealed class SqliteEngine : StoreEngine
             {
                 RequireFile();
                 connection = Open(SqliteOpenMode.ReadOnly);
+                connection.Execute(FormattableString.Invariant($"pragma cache_size = -{ReaderCacheKib}"));
             }
             SqliteTransaction? transaction = null;
             var ended = false;

@@ -11,6 +11,9 @@ internal static partial class StoreLog
     [LoggerMessage(EventName = "GroupHalved", Level = LogLevel.Warning, Message = "A group of {Jobs} write jobs could not commit and is halved")]
     public static partial void GroupHalved(ILogger log, int jobs, Exception cause);
 
+    [LoggerMessage(EventName = "GroupRepeated", Level = LogLevel.Debug, Message = "One of {Jobs} write jobs failed; they run again, each behind a savepoint")]
+    public static partial void GroupRepeated(ILogger log, int jobs, Exception cause);
+
     [LoggerMessage(EventName = "JobsParted", Level = LogLevel.Debug, Message = "{Jobs} write jobs failed together and run one by one")]
     public static partial void JobsParted(ILogger log, int jobs, Exception cause);
 

@@ -4,7 +4,7 @@ using Dapper;
 namespace Hub.Storage;
 
 /// <summary>
-/// What a write job works with: synchronous statements on the Writer's connection, behind the job's savepoint in the group's transaction.
+/// What a write job works with: synchronous statements on the Writer's connection, in the group's transaction.
 /// Valid only while the job runs. A job may run more than once, so it has no effect but through this and <see cref="OnCommitted"/>;
 /// it must not wait for another job, which would stand behind it. A statement that failed dooms the job, even if the job goes on.
 /// </summary>

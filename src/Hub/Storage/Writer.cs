@@ -6,8 +6,9 @@ using Dapper;
 namespace Hub.Storage;
 
 /// <summary>
-/// Owns one write connection on one thread. Takes whatever jobs wait, at most <see cref="GroupJobsMax"/>, runs them in one transaction,
-/// each behind a savepoint, and tells their callers after the commit. There is no timer: the next group gathers while this one commits,
+/// Owns one write connection on one thread. Takes whatever jobs wait, at most <see cref="GroupJobsMax"/>, runs them in one transaction, and
+/// tells their callers after the commit. A group in which a job fails runs again with each job behind a savepoint, which most groups are
+/// spared: the engine copies every page that is changed behind one. There is no timer: the next group gathers while this one commits,
 /// so groups grow with load and a lone job waits for nothing. All of a group wait for its commit, so it ends early where somebody besides
 /// the bulk of one team is waiting; what has not run then goes back to its place in the queue.
 /// </summary>
@@ -31,6 +32,9 @@ internal sealed class Writer : IAsyncDisposable
 
     // Others are expected for this long after they were there.
     private static readonly TimeSpan SharedFor = TimeSpan.FromMilliseconds(100);
+
+    // Jobs fail in rows: who sends one that is refused sends more.
+    private static readonly TimeSpan CarefulFor = TimeSpan.FromMilliseconds(100);
 
     private const int BulkJobsMin = 8;
 
@@ -69,6 +73,8 @@ internal sealed class Writer : IAsyncDisposable
     private int _bulkJobsMax = GroupJobsMax;
 
     private long? _sharedAt;
+
+    private long? _failedAt;
 
     public Writer(
         int number, StoreEngine engine, StoreOptions options, StoreClock clock, EventSignal events, StoreCondition condition, TimeProvider time,
@@ -121,7 +127,7 @@ internal sealed class Writer : IAsyncDisposable
         {
             while (_queue.Take(group, GroupJobsMax, _bulkJobsMax))
             {
-                RunGroup([.. group], mayLeave: true);
+                RunGroup([.. group], mayLeave: true, isCareful: group.Count == 1 || IsRecent(_failedAt, CarefulFor));
                 group.Clear();
             }
             CloseConnection();
@@ -148,12 +154,19 @@ internal sealed class Writer : IAsyncDisposable
 
     /// <summary>Commits the jobs; those of a group that cannot commit are halved until the culprit stands alone and bears the failure.</summary>
     /// <param name="mayLeave">Whether the group may end early. Halves may not: what they left would come behind what is after them.</param>
-    private void RunGroup(ReadOnlySpan<WriteJob> jobs, bool mayLeave)
+    /// <param name="isCareful">Whether a job that fails is undone alone.</param>
+    /// <param name="parted">Jobs that failed together already.</param>
+    private void RunGroup(ReadOnlySpan<WriteJob> jobs, bool mayLeave, bool isCareful, IReadOnlyList<WriteJob>? parted = null)
     {
-        switch (TryCommit(jobs, mayLeave))
+        switch (TryCommit(jobs, mayLeave, isCareful, parted ?? []))
         {
             case null:
                 _condition.Works();
+                return;
+            case JobFailedException failed:
+                StoreLog.GroupRepeated(_log, jobs.Length, failed.InnerException!);
+                _failedAt = _time.GetTimestamp();
+                RunGroup(jobs, mayLeave, isCareful: true, failed.Jobs);
                 return;
             case StoreUnavailableException unavailable:
                 _condition.Failed(unavailable);
@@ -166,14 +179,14 @@ internal sealed class Writer : IAsyncDisposable
                 return;
             case var failure:
                 StoreLog.GroupHalved(_log, jobs.Length, failure);
-                RunGroup(jobs[..(jobs.Length / 2)], mayLeave: false);
-                RunGroup(jobs[(jobs.Length / 2)..], mayLeave: false);
+                RunGroup(jobs[..(jobs.Length / 2)], mayLeave: false, isCareful: true);
+                RunGroup(jobs[(jobs.Length / 2)..], mayLeave: false, isCareful: true);
                 return;
         }
     }
 
     /// <summary>Null when the group has committed and its callers are told, else why nothing of it has.</summary>
-    private Exception? TryCommit(ReadOnlySpan<WriteJob> jobs, bool mayLeave)
+    private Exception? TryCommit(ReadOnlySpan<WriteJob> jobs, bool mayLeave, bool isCareful, IReadOnlyList<WriteJob> parted)
     {
         IReadOnlyList<(string TeamId, long Seq)> published;
         List<WriteJob> left;
@@ -186,7 +199,8 @@ internal sealed class Writer : IAsyncDisposable
             transaction = _engine.BeginWrite(open);
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
             work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
-            left = RunJobs(jobs, open, transaction, work, mayLeave);
+            var apart = new HashSet<WriteJob>(parted, ReferenceEqualityComparer.Instance);
+            left = RunJobs(jobs, open, transaction, work, mayLeave, isCareful, apart);
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
             transaction.Commit();
@@ -234,14 +248,16 @@ internal sealed class Writer : IAsyncDisposable
         }
     }
 
+    /// <param name="parted">Jobs that failed together once; again would cost the group as often as it has jobs.</param>
     /// <returns>The jobs that did not run.</returns>
-    private List<WriteJob> RunJobs(ReadOnlySpan<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work, bool mayLeave)
+    private List<WriteJob> RunJobs(
+        ReadOnlySpan<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work, bool mayLeave, bool isCareful,
+        HashSet<WriteJob> parted)
     {
         var began = _time.GetTimestamp();
         var left = new List<WriteJob>();
         var (savepoint, isOver, bulkRan) = (false, false, 0);
         var ran = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance);
-        var parted = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance); // Failed together once; again would cost the group as often as it has jobs.
         for (var i = 0; i < jobs.Length; i++)
         {
             var job = jobs[i];
@@ -263,18 +279,28 @@ internal sealed class Writer : IAsyncDisposable
             job.Failure = work.Check(job.Fence);
             if (job.Failure is null && _options.Guards.PoisonSplit)
             {
-                _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
-                savepoint = true;
                 var together = parted.Contains(job) ? [] : Together(jobs[i..], work, isShared ? _engine.SharedWeightMax : AloneWeightMax);
-                if (together.Count > 1 && TryRunTogether(together, open, transaction, work))
+                if (!isCareful)
                 {
+                    _engine.EnterScope(open, transaction, job.Scope);
+                    RunOrFail(together.Count > 1 ? together : [job], work);
                     ran.UnionWith(together);
                     bulkRan += together.Count(other => other.IsBulk && other != job);
                 }
                 else
                 {
-                    parted.UnionWith(together);
-                    RunIsolated(job, open, transaction, work);
+                    _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
+                    savepoint = true;
+                    if (together.Count > 1 && TryRunTogether(together, open, transaction, work))
+                    {
+                        ran.UnionWith(together);
+                        bulkRan += together.Count(other => other.IsBulk && other != job);
+                    }
+                    else
+                    {
+                        parted.UnionWith(together);
+                        RunIsolated(job, open, transaction, work);
+                    }
                 }
             }
             else if (job.Failure is null)
@@ -307,8 +333,10 @@ internal sealed class Writer : IAsyncDisposable
             _sharedAt = _time.GetTimestamp();
         }
 
-        return _sharedAt is { } at && _time.GetElapsedTime(at) < SharedFor;
+        return IsRecent(_sharedAt, SharedFor);
     }
+
+    private bool IsRecent(long? timestamp, TimeSpan within) => timestamp is { } at && _time.GetElapsedTime(at) < within;
 
     /// <summary>The first job and those after it that share its work and may run. Other teams' jobs are passed over, other work of its team is not.</summary>
     private static List<WriteJob> Together(ReadOnlySpan<WriteJob> jobs, StoreTransaction work, int weightMax)
@@ -335,17 +363,36 @@ internal sealed class Writer : IAsyncDisposable
         return together;
     }
 
-    /// <summary>False if anything of it failed: the group is as it was before, and each has to run by itself.</summary>
-    private bool TryRunTogether(List<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work)
+    /// <summary>Runs what shares its work, or a lone job; if it fails, so does the group.</summary>
+    /// <exception cref="JobFailedException">A job is at fault.</exception>
+    private void RunOrFail(List<WriteJob> jobs, StoreTransaction work)
+    {
+        try
+        {
+            RunTogether(jobs, work);
+        }
+        catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
+        {
+            throw new JobFailedException(jobs, e);
+        }
+    }
+
+    private void RunTogether(List<WriteJob> jobs, StoreTransaction work)
     {
         foreach (var job in jobs)
         {
             (job.Effects, job.Failure) = ([], null);
         }
 
+        Run(jobs[0], work, jobs);
+    }
+
+    /// <summary>False if anything of it failed: the group is as it was before, and each has to run by itself.</summary>
+    private bool TryRunTogether(List<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work)
+    {
         try
         {
-            Run(jobs[0], work, jobs);
+            RunTogether(jobs, work);
             return true;
         }
         catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
@@ -523,5 +570,12 @@ internal sealed class Writer : IAsyncDisposable
         {
             job.Fail(failure);
         }
+    }
+
+    /// <summary>A job of the group is at fault; the transaction is of no use any more.</summary>
+    private sealed class JobFailedException(IReadOnlyList<WriteJob> jobs, Exception cause) : Exception(cause.Message, cause)
+    {
+        /// <summary>The job, or all that ran together with it.</summary>
+        public IReadOnlyList<WriteJob> Jobs { get; } = jobs;
     }
 }

@@ -16,7 +16,8 @@ internal static class CleanText
     private const char NulPicture = '\u2400';
     private const char Replacement = '\uFFFD';
 
-    private static readonly SearchValues<char> Suspects = SearchValues.Create([Nul, .. Enumerable.Range(0xD800, 0x800).Select(c => (char)c)]);
+    private static readonly SearchValues<char> Suspects = SearchValues.Create(
+        [Nul, .. Enumerable.Range(0xD800, 0x800).Select(c => (char)c)]);
 
     // By the message's type; only those whose values may hold text.
     private static readonly ConcurrentDictionary<MessageDescriptor, FieldDescriptor[]> TextFields = new();
@@ -84,7 +85,8 @@ internal static class CleanText
     });
 
     private static FieldDescriptor[] TextFieldsOf(MessageDescriptor type) => TextFields.GetOrAdd(
-        type, static type => [.. type.Fields.InFieldNumberOrder().Where(field => field.FieldType is FieldType.String or FieldType.Message)]);
+        type,
+        static type => [.. type.Fields.InFieldNumberOrder().Where(field => field.FieldType is FieldType.String or FieldType.Message)]);
 
     private static bool IsClean(IMessage message)
     {

@@ -5,9 +5,8 @@ namespace Hub.Watch;
 
 /// <summary>Changes of a team after a number, as watchers are shown them.</summary>
 /// <param name="Events">Of the kinds that were asked for, of all hosts.</param>
-/// <param name="LastSeq">Number the page ends at.</param>
-/// <param name="More">Further pages wait.</param>
-internal sealed record TailPage(IReadOnlyList<WatchResponse> Events, long LastSeq, bool More)
+/// <param name="LastSeq">Number the page ends at; the one it comes after if nothing has changed since.</param>
+internal sealed record TailPage(IReadOnlyList<WatchResponse> Events, long LastSeq)
 {
     /// <summary>Bytes of messages that are written at once; one message may have more.</summary>
     private const int BatchBytesMax = 32 * 1024;
@@ -57,8 +56,8 @@ internal sealed class TailPages(TimeProvider time)
     /// <summary>Pages kept; the oldest go first.</summary>
     public const int PagesMax = 64;
 
-    /// <summary>Largest page that is kept, in bytes of its messages.</summary>
-    public const int KeptBytesMax = 1024 * 1024;
+    /// <summary>Largest page that is kept, in bytes of its messages; each of the three formats may take twice as much besides.</summary>
+    public const int KeptBytesMax = 512 * 1024;
 
     public static readonly TimeSpan KeptFor = TimeSpan.FromSeconds(1);
 

@@ -212,7 +212,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
             var events = await reader.QueryAsync<EventRow>(TailSql, new { teamId = filter.TeamId, after, through, limit = PageMax });
             if (events.Count == 0)
             {
-                return new TailPage([], after, More: false);
+                return new TailPage([], after);
             }
 
             var wanted = events.Where(row => filter.Wants(row.KindValue)).ToArray();
@@ -230,7 +230,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
                 shown.Add(response);
             }
 
-            return new TailPage(shown, events[^1].Seq, events.Count == PageMax);
+            return new TailPage(shown, events[^1].Seq);
         });
 
     private async Task<Dictionary<(WatchKind, string, string), WatchResponse>> BodiesAsync(

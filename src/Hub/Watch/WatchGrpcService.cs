@@ -47,6 +47,10 @@ internal sealed class WatchGrpcService(
         {
             // The Hub stops: the watcher goes on elsewhere with its cursor.
         }
+        finally
+        {
+            await stopping.CancelAsync(); // What it still waits for.
+        }
     }
 
     private async Task RunAsync(
@@ -141,11 +145,13 @@ internal sealed class WatchGrpcService(
                 await responses.WriteEachAsync([.. page.Events.Where(item => filter.Wants(item.Kind, item.HostId))], cancellation);
             }
 
-            after = page.LastSeq;
-            if (!page.More)
+            if (page.LastSeq == after || page.LastSeq >= through)
             {
-                return after;
+                return page.LastSeq;
             }
+
+            // A page that was read for others may end before the number that this watcher is to see.
+            after = page.LastSeq;
         }
     }
 

@@ -60,7 +60,7 @@ internal sealed class ResponsePump : IAsyncDisposable
                 throw;
             }
 
-            return SendAsync();
+            return RoomAsync();
         }
     }
 
@@ -71,7 +71,7 @@ internal sealed class ResponsePump : IAsyncDisposable
         {
             ThrowIfStopped();
             _pending.Write(messages);
-            return SendAsync();
+            return RoomAsync();
         }
     }
 
@@ -112,7 +112,8 @@ internal sealed class ResponsePump : IAsyncDisposable
         }
     }
 
-    private Task SendAsync()
+    /// <summary>Guarded by the gate. Wakes the loop; completes when there is room again.</summary>
+    private Task RoomAsync()
     {
         _wake.Writer.TryWrite(true);
         if (_pending.Length < PendingBytesMax)

@@ -11,7 +11,7 @@ namespace Hub.Benchmarks.Swarm;
 /// </summary>
 internal sealed class SwarmProgram : IDisposable
 {
-    private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(2);
+    private static readonly TimeSpan Tick = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan ReportEvery = TimeSpan.FromMilliseconds(250);
     private static readonly TimeSpan EnrolAgainAfter = TimeSpan.FromMilliseconds(500);
 

@@ -499,9 +499,8 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         await node.ReadUntilAsync(frame => frame.Ack is { Lane: Lane.Data, Seq: 1 });
         await CopyRowAsync(hub, "records", ["record_id"], 1_001);
 
-        // Ids of equal length ascend as their numbers do not, which is no matter: a range is everything up to an id.
-        var hashes = await hub.Store.ReadAsync(
-            TeamScope.System, reader => reader.QueryAsync<(string Id, string Hash)>("select record_id, body_hash from records order by record_id"));
+        var hashes = await hub.Store.ReadAsync(TeamScope.System, reader => reader.QueryAsync<(string Id, string Hash)>(
+            "select record_id, body_hash from records order by record_id"));
         SnapshotDigests DigestsOf(int records)
         {
             var digest = new byte[16];
@@ -514,7 +513,8 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
                 }
             }
 
-            return new() { Ranges = { new SnapshotRange { Through = hashes[records - 1].Id, Count = (uint)records, Digest = ByteString.CopyFrom(digest) } } };
+            var range = new SnapshotRange { Through = hashes[records - 1].Id, Count = (uint)records, Digest = ByteString.CopyFrom(digest) };
+            return new() { Ranges = { range } };
         }
 
         Task<IReadOnlyList<uint>> DifferingAsync(int records) => hub.Store.WriteAsync(

@@ -19,7 +19,7 @@ public abstract class BulkTests(StoreFixture fixture)
         var hasBegun = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         var blocking = store.WriteAsync(Team, _ =>
         {
-            hasBegun.SetResult();
+            hasBegun.TrySetResult();
             return firstGroup.Wait(WithinExtensions.DefaultLimit);
         });
         await hasBegun.Task.Within(); // Or what comes next would be of the same group.

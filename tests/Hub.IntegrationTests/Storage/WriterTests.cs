@@ -130,6 +130,32 @@ public abstract class WriterTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Write_JobThrows_ItsGroupRunsOnceMoreAndTheNextGoesOnAtOnce()
+    {
+        var runs = new List<string>(); // Only the writer's thread adds.
+        await using var store = await Fixture.OpenTestStoreAsync(options => options, new ManualTimeProvider());
+
+        async Task WriteGroupAsync(string group)
+        {
+            var held = await store.HoldWriterAsync();
+            var good = store.WriteAsync(Team, _ => runs.Add($"{group} good"));
+            var bad = store.WriteAsync(Team, _ =>
+            {
+                runs.Add($"{group} bad");
+                throw new FormatException("mine");
+            });
+            await held.DisposeAsync();
+            await good.Within();
+            await Assert.ThrowsAsync<FormatException>(() => bad.Within());
+        }
+
+        await WriteGroupAsync("first");
+        await WriteGroupAsync("second");
+
+        Assert.Equal(["first good", "first bad", "first good", "first bad", "second good", "second bad"], runs);
+    }
+
+    [Fact]
     public async Task Write_JobGoesOnAfterFailedStatement_FailsAlone()
     {
         await using var store = await Fixture.OpenTestStoreAsync();

@@ -82,6 +82,26 @@ public abstract class WatchTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Watch_FromACursorWhosePageIsKept_ShowsWhatCameAfterThePageToo()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        string cursor;
+        await using (var first = scene.Watch())
+        {
+            cursor = (await first.ReadUntilAsync(WatchKind.SnapshotEnd))[^1].Cursor;
+            await scene.SyncTaskAsync("one", "todo");
+            Assert.Equal("one", (await first.ReadAsync()).EntityId); // The page stays while the clock stands still.
+        }
+
+        await scene.UntilNobodyWatchesAsync();
+        await scene.SyncTaskAsync("two", "todo");
+        await using var second = scene.Watch(request => request.Cursor = cursor);
+
+        Assert.Equal("one", (await second.ReadAsync()).EntityId);
+        Assert.Equal("two", (await second.ReadAsync()).EntityId);
+    }
+
+    [Fact]
     public async Task Watch_FromTheLastEventIdOfServerSentEvents_GoesOnAfterIt()
     {
         await using var scene = await Scene.SetAsync(fixture);
@@ -374,6 +394,15 @@ public abstract class WatchTests(StoreFixture fixture)
             var request = new WatchRequest();
             change?.Invoke(request);
             return new WatchStream(new WatchService.WatchServiceClient(Hub.Channel).Watch(request, HubHost.With(_token)));
+        }
+
+        /// <summary>The Hub has noticed that every watcher went.</summary>
+        public async Task UntilNobodyWatchesAsync()
+        {
+            for (var began = TimeProvider.System.GetTimestamp(); Hub.Store.Events.WatchedTeams().Count > 0; await Task.Yield())
+            {
+                Assert.True(TimeProvider.System.GetElapsedTime(began) < WithinExtensions.DefaultLimit, "a watch stays open");
+            }
         }
 
         public Task<EventStream> ListenAsync(string path, string? lastEventId = null) => EventStream.OpenAsync(Owner, path, lastEventId);

@@ -57,7 +57,7 @@ public sealed class TailPagesTests
     [Fact]
     public async Task Page_LargerThanTheBound_IsNotKept()
     {
-        var large = new TailPage([new WatchResponse { EntityId = new string('x', TailPages.KeptBytesMax) }], 9, More: false);
+        var large = new TailPage([new WatchResponse { EntityId = new string('x', TailPages.KeptBytesMax) }], 9);
 
         await ReadAsync(Here, Task.FromResult(large));
         await ReadAsync(Here, Task.FromResult(large));
@@ -110,7 +110,7 @@ public sealed class TailPagesTests
         Assert.Equal(9, (await first.Within()).LastSeq);
     }
 
-    private static Task<TailPage> PageTo(long last) => Task.FromResult(new TailPage([new WatchResponse()], last, More: false));
+    private static Task<TailPage> PageTo(long last) => Task.FromResult(new TailPage([new WatchResponse()], last));
 
     private Task<TailPage> ReadAsync(TailPosition position, Task<TailPage> reading, CancellationToken cancellation = default) =>
         _pages.ReadAsync(
