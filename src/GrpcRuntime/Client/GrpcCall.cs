@@ -74,7 +74,7 @@ internal sealed class GrpcCall<TRequest, TResponse> : IAsyncStreamReader<TRespon
         ApplyRequestEncoding();
 
         // Framed only: it leaves as a whole, together with the headers and the end of the stream.
-        var write = _writer.WriteAsync(_method.RequestMarshaller, request, (_options.WriteOptions?.Flags ?? default) | WriteFlags.BufferHint);
+        var write = _writer.WriteAsync(_method.RequestMarshaller, request, _options.WriteOptions?.Flags ?? default);
         if (write.Exception?.InnerException is { } failure)
         {
             TryEnd(ClientStatus.FromException(failure), []);

@@ -118,32 +118,17 @@ internal sealed class HostGrpcService(
         if (host.IsNode)
         {
             await presence.HeardByRestAsync(host.TeamId, host.HostId, isHeartbeat: true, DocumentOf(request));
-            if (presence.Known(host.HostId) is var (state, heartbeatAt))
+            if (presence.Known(host.HostId) is { } known)
             {
-                return new()
-                {
-                    Ok = true,
-                    Host = new HeartbeatHost
-                    {
-                        Id = host.HostId,
-                        Status = HostRow.StatusWord(state),
-                        LastHeartbeatAt = EpochMs.ToTimestamp(heartbeatAt),
-                    },
-                };
+                return AnswerOf(host.HostId, HostRow.StatusWord(known.State), EpochMs.ToTimestamp(known.HeartbeatAt));
             }
         }
 
         var shown = await directory.GetAsync(host.TeamId, host.HostId, context.CancellationToken);
-        return new()
-        {
-            Ok = true,
-            Host = new HeartbeatHost
-            {
-                Id = shown.Id,
-                Status = shown.Status,
-                LastHeartbeatAt = shown.LastHeartbeatAt ?? time.GetUtcNow().ToTimestamp(),
-            },
-        };
+        return AnswerOf(shown.Id, shown.Status, shown.LastHeartbeatAt ?? time.GetUtcNow().ToTimestamp());
+
+        static HeartbeatResponse AnswerOf(string id, string status, Timestamp heartbeatAt) =>
+            new() { Ok = true, Host = new HeartbeatHost { Id = id, Status = status, LastHeartbeatAt = heartbeatAt } };
     }
 
     public override async Task<RevokeHostCredentialResponse> RevokeHostCredential(RevokeHostCredentialRequest request, ServerCallContext context)

@@ -116,7 +116,12 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     public void Forget(string hostId) => _entries.TryRemove(hostId, out _);
 
     /// <summary>Since when a host is out of contact (epoch milliseconds), or null while it is in contact or not known here.</summary>
-    public long? LostSince(string hostId)
+    public long? LostSince(string hostId) => Known(hostId) is { State: not HostState.Online } known ? known.Since : null;
+
+    /// <summary>
+    /// A host's state, since when, and its last heartbeat (both epoch milliseconds; 0 for no heartbeat), or null if this replica does not know.
+    /// </summary>
+    public (HostState State, long Since, long HeartbeatAt)? Known(string hostId)
     {
         if (!_entries.TryGetValue(hostId, out var entry))
         {
@@ -125,21 +130,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
 
         lock (entry.Gate)
         {
-            return entry.State == HostState.Online ? null : entry.Since;
-        }
-    }
-
-    /// <summary>A host's state and last heartbeat (epoch milliseconds, 0 for none), or null if this replica does not know.</summary>
-    public (HostState State, long HeartbeatAt)? Known(string hostId)
-    {
-        if (!_entries.TryGetValue(hostId, out var entry))
-        {
-            return null;
-        }
-
-        lock (entry.Gate)
-        {
-            return (entry.State, entry.LastHeartbeatAt);
+            return (entry.State, entry.Since, entry.LastHeartbeatAt);
         }
     }
 

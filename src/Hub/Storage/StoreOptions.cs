@@ -77,7 +77,7 @@ internal sealed record StoreGuards
     /// <summary>A job's task completes after the commit. Off: as soon as the job has run.</summary>
     public bool AckAfterCommit { get; init; } = true;
 
-    /// <summary>A savepoint per job, and halving of a failed group. Off: the first failure is the failure of all.</summary>
+    /// <summary>A savepoint per job of a group in which one failed, and halving of one that cannot commit. Off: the first failure is the failure of all.</summary>
     public bool PoisonSplit { get; init; } = true;
 
     /// <summary>A numbered entry that was stored before has no effect. Off: it is applied again.</summary>

@@ -199,8 +199,7 @@ internal sealed class Writer : IAsyncDisposable
             transaction = _engine.BeginWrite(open);
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
             work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
-            var apart = new HashSet<WriteJob>(parted, ReferenceEqualityComparer.Instance);
-            left = RunJobs(jobs, open, transaction, work, mayLeave, isCareful, apart);
+            left = RunJobs(jobs, open, transaction, work, mayLeave, isCareful, parted);
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
             transaction.Commit();
@@ -252,12 +251,13 @@ internal sealed class Writer : IAsyncDisposable
     /// <returns>The jobs that did not run.</returns>
     private List<WriteJob> RunJobs(
         ReadOnlySpan<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work, bool mayLeave, bool isCareful,
-        HashSet<WriteJob> parted)
+        IReadOnlyList<WriteJob> parted)
     {
         var began = _time.GetTimestamp();
         var left = new List<WriteJob>();
         var (savepoint, isOver, bulkRan) = (false, false, 0);
         var ran = new HashSet<WriteJob>(ReferenceEqualityComparer.Instance);
+        var apart = new HashSet<WriteJob>(parted, ReferenceEqualityComparer.Instance);
         for (var i = 0; i < jobs.Length; i++)
         {
             var job = jobs[i];
@@ -279,29 +279,26 @@ internal sealed class Writer : IAsyncDisposable
             job.Failure = work.Check(job.Fence);
             if (job.Failure is null && _options.Guards.PoisonSplit)
             {
-                var together = parted.Contains(job) ? [] : Together(jobs[i..], work, isShared ? _engine.SharedWeightMax : AloneWeightMax);
+                var together = apart.Contains(job) ? [] : Together(jobs[i..], work, isShared ? _engine.SharedWeightMax : AloneWeightMax);
                 if (!isCareful)
                 {
                     _engine.EnterScope(open, transaction, job.Scope);
                     RunOrFail(together.Count > 1 ? together : [job], work);
-                    ran.UnionWith(together);
-                    bulkRan += together.Count(other => other.IsBulk && other != job);
                 }
                 else
                 {
                     _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
                     savepoint = true;
-                    if (together.Count > 1 && TryRunTogether(together, open, transaction, work))
+                    if (together.Count <= 1 || !TryRunTogether(together, open, transaction, work))
                     {
-                        ran.UnionWith(together);
-                        bulkRan += together.Count(other => other.IsBulk && other != job);
-                    }
-                    else
-                    {
-                        parted.UnionWith(together);
+                        apart.UnionWith(together);
+                        together = [];
                         RunIsolated(job, open, transaction, work);
                     }
                 }
+
+                ran.UnionWith(together);
+                bulkRan += together.Count(other => other.IsBulk && other != job);
             }
             else if (job.Failure is null)
             {

@@ -1,8 +1,8 @@
-using System.Buffers;
 using System.Collections;
 using System.Collections.Concurrent;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
+using Hub.Transcoding.Json;
 
 namespace Hub.Text;
 
@@ -12,13 +12,6 @@ namespace Hub.Text;
 /// </summary>
 internal static class CleanText
 {
-    private const char Nul = '\0';
-    private const char NulPicture = '\u2400';
-    private const char Replacement = '\uFFFD';
-
-    private static readonly SearchValues<char> Suspects = SearchValues.Create(
-        [Nul, .. Enumerable.Range(0xD800, 0x800).Select(c => (char)c)]);
-
     // By the message's type; only those whose values may hold text.
     private static readonly ConcurrentDictionary<MessageDescriptor, FieldDescriptor[]> TextFields = new();
 
@@ -36,53 +29,7 @@ internal static class CleanText
         return copy;
     }
 
-    public static string Of(string text) => IsClean(text) ? text : Cleaned(text);
-
-    private static bool IsClean(string text)
-    {
-        var first = text.AsSpan().IndexOfAny(Suspects);
-        if (first < 0)
-        {
-            return true;
-        }
-
-        for (var i = first; i < text.Length; i++)
-        {
-            var c = text[i];
-            if (c == Nul)
-            {
-                return false;
-            }
-
-            if (char.IsSurrogate(c))
-            {
-                if (!char.IsHighSurrogate(c) || i + 1 >= text.Length || !char.IsLowSurrogate(text[i + 1]))
-                {
-                    return false;
-                }
-
-                i++;
-            }
-        }
-
-        return true;
-    }
-
-    private static string Cleaned(string text) => string.Create(text.Length, text, static (span, source) =>
-    {
-        for (var i = 0; i < source.Length; i++)
-        {
-            var c = source[i];
-            if (char.IsHighSurrogate(c) && i + 1 < source.Length && char.IsLowSurrogate(source[i + 1]))
-            {
-                span[i] = c;
-                span[++i] = source[i];
-                continue;
-            }
-
-            span[i] = c == Nul ? NulPicture : char.IsSurrogate(c) ? Replacement : c;
-        }
-    });
+    public static string Of(string text) => TextCleaner.Clean(text);
 
     private static FieldDescriptor[] TextFieldsOf(MessageDescriptor type) => TextFields.GetOrAdd(
         type,
@@ -94,7 +41,7 @@ internal static class CleanText
         {
             var clean = field.Accessor.GetValue(message) switch
             {
-                string text => IsClean(text),
+                string text => TextCleaner.IsClean(text),
                 IMessage inner => IsClean(inner),
                 IDictionary map => EntriesOf(map).TrueForAll(pair => IsCleanItem(pair.Key) && IsCleanItem(pair.Value)),
                 IList list => list.Cast<object>().All(IsCleanItem),
@@ -123,7 +70,7 @@ internal static class CleanText
 
     private static bool IsCleanItem(object? item) => item switch
     {
-        string text => IsClean(text),
+        string text => TextCleaner.IsClean(text),
         IMessage inner => IsClean(inner),
         _ => true,
     };
@@ -134,8 +81,8 @@ internal static class CleanText
         {
             switch (field.Accessor.GetValue(message))
             {
-                case string text when !IsClean(text):
-                    field.Accessor.SetValue(message, Cleaned(text));
+                case string text when !TextCleaner.IsClean(text):
+                    field.Accessor.SetValue(message, TextCleaner.Clean(text));
                     break;
                 case IMessage inner:
                     Clean(inner);
@@ -144,10 +91,10 @@ internal static class CleanText
                     foreach (var (key, value) in EntriesOf(map))
                     {
                         var cleanValue = CleanItem(value);
-                        if (key is string name && !IsClean(name))
+                        if (key is string name && !TextCleaner.IsClean(name))
                         {
                             map.Remove(name);
-                            map[Cleaned(name)] = cleanValue;
+                            map[TextCleaner.Clean(name)] = cleanValue;
                         }
                         else if (!ReferenceEquals(cleanValue, value))
                         {

@@ -4,20 +4,14 @@ using Hub.Contracts.V1;
 namespace Hub.Watch;
 
 /// <summary>Changes of a team after a number, as watchers are shown them.</summary>
-/// <param name="Events">Of the kinds that were asked for, of all hosts.</param>
-/// <param name="LastSeq">Number the page ends at; the one it comes after if nothing has changed since.</param>
-internal sealed record TailPage(IReadOnlyList<WatchResponse> Events, long LastSeq)
+internal sealed class TailPage
 {
     /// <summary>Bytes of messages that are written at once; one message may have more.</summary>
     private const int BatchBytesMax = 32 * 1024;
 
-    /// <summary>All events, for those who want them all: each of the watchers' formats is made once.</summary>
-    public IReadOnlyList<MessageBatch<WatchResponse>> Batches { get; } = BatchesOf(Events);
-
-    public int Bytes { get; } = Events.Sum(response => response.CalculateSize());
-
-    private static List<MessageBatch<WatchResponse>> BatchesOf(IReadOnlyList<WatchResponse> events)
+    public TailPage(IReadOnlyList<WatchResponse> events, long lastSeq)
     {
+        (Events, LastSeq) = (events, lastSeq);
         var batches = new List<MessageBatch<WatchResponse>>();
         var (batch, bytes) = (new List<WatchResponse>(), 0);
         foreach (var response in events)
@@ -31,6 +25,7 @@ internal sealed record TailPage(IReadOnlyList<WatchResponse> Events, long LastSe
 
             batch.Add(response);
             bytes += size;
+            Bytes += size;
         }
 
         if (batch.Count > 0)
@@ -38,8 +33,20 @@ internal sealed record TailPage(IReadOnlyList<WatchResponse> Events, long LastSe
             batches.Add(new(batch));
         }
 
-        return batches;
+        Batches = batches;
     }
+
+    /// <summary>Of the kinds that were asked for, of all hosts.</summary>
+    public IReadOnlyList<WatchResponse> Events { get; }
+
+    /// <summary>Number the page ends at; the one it comes after if nothing has changed since.</summary>
+    public long LastSeq { get; }
+
+    /// <summary>All events, for those who want them all: each of the watchers' formats is made once.</summary>
+    public IReadOnlyList<MessageBatch<WatchResponse>> Batches { get; }
+
+    /// <summary>Size of all messages.</summary>
+    public int Bytes { get; }
 }
 
 /// <summary>Where watchers stand who are shown the same.</summary>

@@ -9,13 +9,13 @@ namespace Hub.Transcoding.Json;
 /// Replaces what no store and no protobuf string can hold: a lone UTF-16 surrogate and invalid UTF-8 become U+FFFD, U+0000 becomes
 /// U+2400. Clients resend a refused body for ever, so such text is mended instead of refused.
 /// </summary>
-internal static class TextCleaner
+public static class TextCleaner
 {
     private const int EscapeLength = 6; // \uXXXX
     private static readonly SearchValues<char> SuspectChars = SearchValues.Create([.. Enumerable.Range(0xD800, 0x800).Select(c => (char)c), '\0']);
 
     /// <summary>Mends JSON text, in place wherever the length stays the same, and cuts a leading byte order mark.</summary>
-    public static Span<byte> Clean(Span<byte> json)
+    internal static Span<byte> Clean(Span<byte> json)
     {
         if (json.StartsWith(Encoding.UTF8.Preamble))
         {
@@ -37,10 +37,37 @@ internal static class TextCleaner
         return json;
     }
 
-    /// <summary>Mends text that is not JSON: path variables, query parameters, headers.</summary>
+    /// <summary>Whether text can be held as it is.</summary>
+    /// <param name="text">The text.</param>
+    public static bool IsClean(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var first = text.AsSpan().IndexOfAny(SuspectChars);
+        if (first < 0)
+        {
+            return true;
+        }
+
+        for (var i = first; i < text.Length; i++)
+        {
+            if (char.IsHighSurrogate(text[i]) && i + 1 < text.Length && char.IsLowSurrogate(text[i + 1]))
+            {
+                i++;
+            }
+            else if (text[i] == '\0' || char.IsSurrogate(text[i]))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Mends text that is not JSON: path variables, query parameters, headers, fields of messages.</summary>
+    /// <param name="text">The text, which is returned as it is if it is clean.</param>
     public static string Clean(string text)
     {
-        if (text.AsSpan().IndexOfAny(SuspectChars) < 0)
+        if (IsClean(text))
         {
             return text;
         }
