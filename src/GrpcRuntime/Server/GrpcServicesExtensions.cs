@@ -1,5 +1,6 @@
 using Grpc.AspNetCore.Server;
 using Grpc.AspNetCore.Server.Model;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Options;
 
@@ -22,7 +23,7 @@ namespace Microsoft.Extensions.DependencyInjection
     /// <summary>Adds the gRPC server to an application.</summary>
     public static class GrpcServicesExtensions
     {
-        /// <summary>Adds the gRPC server.</summary>
+        /// <summary>Adds the gRPC server. Kestrel then reads and writes in blocks of 16 KB.</summary>
         public static IGrpcServerBuilder AddGrpc(this IServiceCollection services)
         {
             ArgumentNullException.ThrowIfNull(services);
@@ -30,6 +31,7 @@ namespace Microsoft.Extensions.DependencyInjection
             services.AddOptions();
             services.TryAddSingleton(TimeProvider.System);
             services.TryAddSingleton<UnimplementedEndpoint>();
+            services.Replace(ServiceDescriptor.Singleton<IMemoryPoolFactory<byte>, TransportMemory>());
             services.TryAddSingleton(provider => new SingletonServices(services, provider));
             services.TryAddEnumerable(ServiceDescriptor.Singleton<IPostConfigureOptions<GrpcServiceOptions>, SingletonServicesSetup>());
             services.TryAddSingleton(typeof(IGrpcServiceActivator<>), typeof(DefaultGrpcServiceActivator<>));

@@ -21,6 +21,8 @@ internal sealed class SqliteEngine : StoreEngine
 
     private readonly SemaphoreSlim _readerSlots;
 
+    private readonly SqliteCheckpoints _checkpoints = new();
+
     // From then on a missing file is one that was removed, never one to make.
     private volatile bool _served;
 
@@ -60,12 +62,13 @@ internal sealed class SqliteEngine : StoreEngine
             connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
-            connection.Execute(FormattableString.Invariant($"pragma cache_size = -{WriterCacheKib}"));
+            connection.Execute(FormattableString.Invariant($"pragma cache_size = -{WriterCacheKib}; pragma wal_autocheckpoint = 0"));
             RequireDurability(connection);
             if (!_served)
             {
                 RequireIntact(connection);
             }
+            _checkpoints.Use(Open(SqliteOpenMode.ReadWrite));
             return connection;
         }
         catch
@@ -84,6 +87,8 @@ internal sealed class SqliteEngine : StoreEngine
             throw _dialect.Unavailable(StoreFault.Removed);
         }
     }
+
+    public override void CallersTold(DbConnection connection) => _checkpoints.Advance((SqliteConnection)connection);
 
     public override DbTransaction BeginWrite(DbConnection connection) => ((SqliteConnection)connection).BeginTransaction(deferred: false);
 
@@ -215,6 +220,7 @@ internal sealed class SqliteEngine : StoreEngine
             connection.Dispose();
         }
         _readerSlots.Dispose();
+        _checkpoints.Dispose(); // Who closes the file last moves all of the log and removes it, if it may write.
         return ValueTask.CompletedTask;
     }
 

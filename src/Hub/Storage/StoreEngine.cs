@@ -31,6 +31,11 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// <exception cref="StoreUnavailableException">It went to a file that nobody can open again.</exception>
     public abstract void RequireStored(DbConnection connection);
 
+    /// <summary>Called when the callers of a commit have been told: for upkeep that none of them should wait for. Never throws.</summary>
+    public virtual void CallersTold(DbConnection connection)
+    {
+    }
+
     /// <summary>Restricts the rest of the transaction to the teams.</summary>
     public abstract void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope);
 

@@ -221,12 +221,15 @@ internal sealed class Writer : IAsyncDisposable
         if (left.Count == 0)
         {
             Publish(jobs, published);
-            return null;
+        }
+        else
+        {
+            WriteJob[] ran = [.. jobs.ToArray().Except(left)];
+            Publish(ran, published);
+            _queue.Return(left, ran.Select(job => job.Scope).ToHashSet());
         }
 
-        WriteJob[] ran = [.. jobs.ToArray().Except(left)];
-        Publish(ran, published);
-        _queue.Return(left, ran.Select(job => job.Scope).ToHashSet());
+        _engine.CallersTold(_connection);
         return null;
     }
 

@@ -16,7 +16,7 @@ internal static class BenchCommand
     private static IEnumerable<Figure> All =>
     [
         .. RuntimeFigures.All, .. DeltaFigures.All, .. WaitFigures.All, .. LinkFigures.All, .. RestFigures.All, .. TailFigures.All,
-        .. GrowthFigures.All,
+        .. GrowthFigures.All, .. AllocationFigures.All,
     ];
 
     public static string Names => string.Join(',', All.Select(figure => figure.Name));

@@ -9,6 +9,7 @@ namespace Hub.Benchmarks.Bench;
 internal static class TailFigures
 {
     private const int Nodes = 20;
+    private const int EntriesPerBatch = 8;
     private const double FirstRate = 100;
     private const double RateStep = 1.25;
     private const int StepsMax = 25;
@@ -39,7 +40,7 @@ internal static class TailFigures
     {
         await using var scene = await SwarmScene.StartAsync("sqlite");
         var plan = await scene.PlanAsync();
-        await using var swarm = await SwarmProcess.StartAsync(plan with { Links = Nodes, Connections = 1 });
+        await using var swarm = await SwarmProcess.StartAsync(plan with { Links = Nodes, Connections = 1, EntriesPerBatch = EntriesPerBatch });
         await swarm.UntilAllLiveAsync(Nodes, SwarmScene.Patience);
         await using var watchers = await Watchers.StartAsync(new WatchersPlan(plan.Rest, plan.Hubs[0], plan.ApiKey, IsFloor: false));
         var (rate, limit, reached) = (FirstRate, FirstRate, 0.0);

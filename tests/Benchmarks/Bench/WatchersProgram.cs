@@ -1,7 +1,9 @@
+using System.Buffers.Binary;
 using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
+using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Hub.Benchmarks.Runtime;
@@ -26,10 +28,21 @@ internal sealed record WatchersPlan(Uri Rest, Uri Http2, string ApiKey, bool IsF
 /// <param name="Latency">From the commit until the event came, since the line before.</param>
 internal sealed record WatchersReport(double At, int Open, long Events, Dictionary<int, long> Latency);
 
-/// <summary>Watchers as a process: opens their streams, counts what comes and reports it until its input ends.</summary>
+/// <summary>
+/// Watchers as a process: opens their streams, counts what comes and reports it until its input ends. One in <see cref="ReaderOf"/> reads what
+/// comes, which tells how late it is; the others, and those of the floor, only count: the machine is the Hub's as well.
+/// </summary>
 internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
 {
     private const int StreamsPerConnection = 50;
+    private const int ReaderOf = 20;
+    private const string SseMediaType = "text/event-stream";
+    private const string WatchPath = "/api/watch?cursor=now&kinds=WATCH_KIND_TASK";
+    private const string GrpcPath = "/hub.v1.WatchService/Watch";
+    private const string GrpcMediaType = "application/grpc";
+
+    private static readonly WatchRequest Tasks = new() { Cursor = "now", Kinds = { WatchKind.Task } };
+
     private const string AtField = "\"at\":\"";
 
     private static readonly TimeSpan ReportEvery = TimeSpan.FromMilliseconds(250);
@@ -56,12 +69,18 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         HttpClient[] http2 = [.. channels.Select(_ => new HttpClient { Timeout = Timeout.InfiniteTimeSpan })];
         Task[] running =
         [
-            .. Enumerable.Range(0, WatchersPlan.Sse).Select(_ => WatchAsync(() => plan.IsFloor
-                ? CountBytesAsync(client, new Uri(plan.Rest, RuntimeServers.FanOutPath), HttpVersion.Version11, RuntimeServers.SseBytes)
-                : WatchSseAsync(client))),
-            .. Enumerable.Range(0, WatchersPlan.Grpc).Select(i => WatchAsync(() => plan.IsFloor
-                ? CountBytesAsync(http2[i / StreamsPerConnection], new Uri(plan.Http2, RuntimeServers.FanOutPath), HttpVersion.Version20, RuntimeServers.MessageBytes)
-                : WatchGrpcAsync(channels[i / StreamsPerConnection]))),
+            .. Enumerable.Range(0, WatchersPlan.Sse).Select(i => WatchAsync(() => (plan.IsFloor, i % ReaderOf) switch
+            {
+                (true, _) => CountAsync(client, new(HttpMethod.Get, new Uri(plan.Rest, RuntimeServers.FanOutPath)), new BytesCounter(RuntimeServers.SseBytes)),
+                (false, 0) => ReadSseAsync(client),
+                (false, _) => CountAsync(client, SseRequest(), new BlankLinesCounter()),
+            })),
+            .. Enumerable.Range(0, WatchersPlan.Grpc).Select(i => (Index: i, Connection: i / StreamsPerConnection)).Select(of => WatchAsync(() => (plan.IsFloor, of.Index % ReaderOf) switch
+            {
+                (true, _) => CountAsync(http2[of.Connection], Http2(new(HttpMethod.Get, new Uri(plan.Http2, RuntimeServers.FanOutPath))), new BytesCounter(RuntimeServers.MessageBytes)),
+                (false, 0) => ReadGrpcAsync(channels[of.Connection]),
+                (false, _) => CountAsync(http2[of.Connection], GrpcRequest(), new FramesCounter()),
+            })),
             ReportAsync(),
         ];
         await Console.In.ReadToEndAsync();
@@ -83,11 +102,32 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         }
     }
 
-    private async Task WatchSseAsync(HttpClient client)
+    private static HttpRequestMessage Http2(HttpRequestMessage request)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(plan.Rest, "/api/watch?cursor=now&kinds=WATCH_KIND_TASK"));
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey);
-        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("text/event-stream"));
+        (request.Version, request.VersionPolicy) = (HttpVersion.Version20, HttpVersionPolicy.RequestVersionExact);
+        return request;
+    }
+
+    private HttpRequestMessage SseRequest() => new(HttpMethod.Get, new Uri(plan.Rest, WatchPath))
+    {
+        Headers = { Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey), Accept = { new MediaTypeWithQualityHeaderValue(SseMediaType) } },
+    };
+
+    private HttpRequestMessage GrpcRequest()
+    {
+        var frame = new byte[RuntimeNotes.FrameHeaderBytes + Tasks.CalculateSize()];
+        BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(1), Tasks.CalculateSize());
+        Tasks.WriteTo(frame.AsSpan(RuntimeNotes.FrameHeaderBytes));
+        return Http2(new(HttpMethod.Post, new Uri(plan.Http2, GrpcPath))
+        {
+            Headers = { Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey), TE = { new TransferCodingWithQualityHeaderValue("trailers") } },
+            Content = new ByteArrayContent(frame) { Headers = { ContentType = new MediaTypeHeaderValue(GrpcMediaType) } },
+        });
+    }
+
+    private async Task ReadSseAsync(HttpClient client)
+    {
+        using var request = SseRequest();
         using var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, _stopping.Token);
         response.EnsureSuccessStatusCode();
         using var lines = new StreamReader(await response.Content.ReadAsStreamAsync(_stopping.Token));
@@ -103,12 +143,10 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         }
     }
 
-    private async Task WatchGrpcAsync(GrpcChannel channel)
+    private async Task ReadGrpcAsync(GrpcChannel channel)
     {
         using var watch = new WatchService.WatchServiceClient(channel).Watch(
-            new WatchRequest { Cursor = "now", Kinds = { WatchKind.Task } },
-            new Metadata { { "authorization", $"Bearer {plan.ApiKey}" } },
-            cancellationToken: _stopping.Token);
+            Tasks, new Metadata { { "authorization", $"Bearer {plan.ApiKey}" } }, cancellationToken: _stopping.Token);
         await watch.ResponseHeadersAsync;
         Interlocked.Increment(ref _open);
         while (await watch.ResponseStream.MoveNext(_stopping.Token))
@@ -117,17 +155,17 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         }
     }
 
-    private async Task CountBytesAsync(HttpClient client, Uri uri, Version version, int eventBytes)
+    private async Task CountAsync(HttpClient client, HttpRequestMessage request, IEventsCounter counter)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, uri) { Version = version, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        using var sent = request;
         using var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, _stopping.Token);
         response.EnsureSuccessStatusCode();
         await using var stream = await response.Content.ReadAsStreamAsync(_stopping.Token);
         Interlocked.Increment(ref _open);
-        var (buffer, bytes) = (new byte[16 * 1024], 0L);
-        for (int read; (read = await stream.ReadAsync(buffer, _stopping.Token)) > 0; bytes += read)
+        var buffer = new byte[16 * 1024];
+        for (int read; (read = await stream.ReadAsync(buffer, _stopping.Token)) > 0;)
         {
-            Interlocked.Add(ref _events, ((bytes + read) / eventBytes) - (bytes / eventBytes));
+            Interlocked.Add(ref _events, counter.Count(buffer.AsSpan(0, read)));
         }
     }
 
@@ -151,6 +189,72 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
             // The watchers end.
+        }
+    }
+
+    /// <summary>Counts the events that end in a part of a stream.</summary>
+    private interface IEventsCounter
+    {
+        public int Count(ReadOnlySpan<byte> part);
+    }
+
+    private sealed class BytesCounter(int eventBytes) : IEventsCounter
+    {
+        private long _bytes;
+
+        public int Count(ReadOnlySpan<byte> part)
+        {
+            var before = _bytes / eventBytes;
+            _bytes += part.Length;
+            return (int)((_bytes / eventBytes) - before);
+        }
+    }
+
+    /// <summary>Of server-sent events.</summary>
+    private sealed class BlankLinesCounter : IEventsCounter
+    {
+        private bool _endsLine;
+
+        public int Count(ReadOnlySpan<byte> part)
+        {
+            var across = _endsLine && part[0] == '\n' ? 1 : 0;
+            _endsLine = part[^1] == '\n';
+            return part.Count("\n\n"u8) + across;
+        }
+    }
+
+    /// <summary>Of gRPC: a flag, four bytes of length, the message.</summary>
+    private sealed class FramesCounter : IEventsCounter
+    {
+        private readonly byte[] _header = new byte[RuntimeNotes.FrameHeaderBytes];
+        private int _headerBytes;
+        private long _left;
+
+        public int Count(ReadOnlySpan<byte> part)
+        {
+            var ended = 0;
+            while (part.Length > 0)
+            {
+                var taken = (int)Math.Min(_headerBytes < _header.Length ? _header.Length - _headerBytes : _left, part.Length);
+                if (_headerBytes < _header.Length)
+                {
+                    part[..taken].CopyTo(_header.AsSpan(_headerBytes));
+                    _headerBytes += taken;
+                    _left = BinaryPrimitives.ReadUInt32BigEndian(_header.AsSpan(1));
+                }
+                else
+                {
+                    _left -= taken;
+                    if (_left == 0)
+                    {
+                        (_headerBytes, ended) = (0, ended + 1);
+                    }
+                }
+
+                part = part[taken..];
+            }
+
+            return ended;
         }
     }
 }

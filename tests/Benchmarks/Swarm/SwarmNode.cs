@@ -78,9 +78,12 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
 
     public void Heartbeat() => Post(new ConnectRequest { Heartbeat = new() { ChatDownSeq = Volatile.Read(ref _chatDown) } });
 
-    public void PublishTasks(long dueAt) => Publish(Lane.Data, dueAt, plan.EntriesPerBatch, _ =>
+    public void PublishTasks(long dueAt) => Publish(Lane.Data, dueAt, plan.EntriesPerBatch, _ => TaskEntry(++_made, _text));
+
+    /// <summary>A change of one of a node's tasks.</summary>
+    public static Entry TaskEntry(long version, string text)
     {
-        var id = $"task-{_made++ % Tasks}";
+        var id = $"task-{version % Tasks}";
         return new Entry
         {
             Delta = new Delta
@@ -88,11 +91,11 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
                 RecordId = id,
                 Op = DeltaOp.Upsert,
                 Collection = Collection.Tasks,
-                Version = _made,
-                Task = new HostTask { Id = id, Title = TitleOf(_made), Status = TaskStatus, Description = _text },
+                Version = version,
+                Task = new HostTask { Id = id, Title = TitleOf(version), Status = TaskStatus, Description = text },
             },
         };
-    });
+    }
 
     public void Chat(long dueAt) => Publish(Lane.Chat, dueAt, 1, _ => new Entry
     {

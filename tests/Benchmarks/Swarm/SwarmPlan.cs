@@ -5,6 +5,8 @@ namespace Hub.Benchmarks.Swarm;
 /// <summary>What a swarm process is to do; its first line of input. Rates are of the whole swarm.</summary>
 internal sealed record SwarmPlan
 {
+    public const int TextBytesUnset = 100;
+
     public static readonly JsonSerializerOptions Json = new(JsonSerializerDefaults.Web);
 
     /// <summary>Milliseconds on the clock that all processes of the machine share.</summary>
@@ -49,7 +51,7 @@ internal sealed record SwarmPlan
     public int EntriesPerBatch { get; init; } = 1;
 
     /// <summary>Bytes of text in a task or message.</summary>
-    public int TextBytes { get; init; } = 100;
+    public int TextBytes { get; init; } = TextBytesUnset;
 
     public int HeartbeatSeconds { get; init; } = 25;
 

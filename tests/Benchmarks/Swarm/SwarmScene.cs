@@ -9,7 +9,7 @@ internal sealed class SwarmScene : IAsyncDisposable
     public static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     /// <summary>One API key stands for all people here, and must not be held back as one.</summary>
-    private static readonly Dictionary<string, string> Settings = new()
+    public static readonly Dictionary<string, string> Settings = new()
     {
         ["HUB_HOST_REQUESTS_PER_MINUTE"] = "0",
         ["HUB_CALLER_REQUESTS_PER_MINUTE"] = "0",

@@ -26,6 +26,40 @@ public sealed class SqliteWriterTests(SqliteStoreFixture fixture) : WriterTests(
         await store.AddNoteAsync("after").Within();
         Assert.Equal(["after"], await store.NotesAsync());
     }
+
+    [Fact]
+    public async Task Write_WithoutEnd_LogStartsOver()
+    {
+        const int pageBytes = 4096;
+        const int groups = 300;
+        const int pagesOfGroup = 100;
+        var options = await Fixture.CreateTestDatabaseAsync();
+        await using var store = await Fixture.OpenAsync(options);
+
+        for (var i = 0; i < groups; i++)
+        {
+            await store.WriteAsync(TestSchema.Team, transaction => transaction.Execute(
+                "insert into notes(note_id, team_id, body, payload) values (@id, 'team-a', @id, @payload)",
+                new { id = $"{i}", payload = new byte[pagesOfGroup * pageBytes] })).Within();
+        }
+
+        // All pages are in it at least once, had it never started over.
+        var log = new FileInfo(options.SqlitePath + "-wal").Length;
+        Assert.InRange(log, 1, groups * pagesOfGroup * pageBytes / 2);
+    }
+
+    [Fact]
+    public async Task Dispose_FileWasReadAndWritten_LeavesNoLog()
+    {
+        var options = await Fixture.CreateTestDatabaseAsync();
+        await using (var store = await Fixture.OpenAsync(options))
+        {
+            await store.AddNoteAsync("a").Within();
+            Assert.Equal(["a"], await store.NotesAsync());
+        }
+
+        Assert.False(File.Exists(options.SqlitePath + "-wal"));
+    }
 }
 
 public sealed class PostgresWriterTests(PostgresStoreFixture fixture) : WriterTests(fixture), IClassFixture<PostgresStoreFixture>;
