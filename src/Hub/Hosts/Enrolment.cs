@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
@@ -32,11 +31,6 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     /// <summary>A replaced credential stays valid for this long: calls in flight during a claim still carry it.</summary>
     private static readonly TimeSpan ReplacedGrace = TimeSpan.FromMinutes(10);
 
-    private static readonly TimeSpan RepeatWithin = TimeSpan.FromSeconds(30);
-
-    /// <summary>Answers remembered for repeats; the oldest go first.</summary>
-    private const int RepeatsMax = 10_000;
-
     private const string ClaimSql = """
         select team_id, host_id, secret_hash, expires_at, claimed_at, revoked_at from join_tokens where secret_hash = @hash
         union all select team_id, host_id, secret_hash, expires_at, created_at as claimed_at, revoked_at from credentials where secret_hash = @hash
@@ -45,7 +39,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     private const string NameDefault = "unnamed-host";
     private const string TypeDefault = "node";
 
-    private readonly ConcurrentDictionary<string, Repeat> _repeats = new(StringComparer.Ordinal);
+    private readonly ClaimRepeats _repeats = new(time);
 
     public Task<IssuedJoinToken> IssueJoinTokenAsync(string teamId, string? hostId, Actor actor, CancellationToken cancellation) =>
         store.WriteAsync(teamId, tx => JoinTokens.Issue(tx, time, teamId, hostId, actor), cancellation);
@@ -71,19 +65,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         var found = Live(await store.ReadAsync(
             TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<ClaimRow>(ClaimSql, new { hash }), cancellation));
 
-        // Concurrent twins and repeats share one claim.
-        ForgetOldRepeats();
-        var fresh = new Repeat(time.GetUtcNow(), new Lazy<Task<EnrolledHost>>(() => ClaimAsync(found.TeamId, hash, node)));
-        var repeat = _repeats.GetOrAdd(hash, fresh);
-        try
-        {
-            return await repeat.Claim.Value.WaitAsync(cancellation);
-        }
-        catch (Exception) when (repeat.Claim.Value.IsFaulted)
-        {
-            _repeats.TryRemove(KeyValuePair.Create(hash, repeat)); // A refusal is not an answer worth repeating.
-            throw;
-        }
+        return await _repeats.GetAsync(hash, () => ClaimAsync(found.TeamId, hash, node), cancellation);
     }
 
     /// <summary>What a token that can be claimed leads to: its host, if it has one, and until when it can be claimed, if that ends.</summary>
@@ -291,18 +273,6 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         return secret;
     }
 
-    private void ForgetOldRepeats()
-    {
-        var oldest = time.GetUtcNow() - RepeatWithin;
-        foreach (var pair in _repeats)
-        {
-            if (pair.Value.At < oldest || _repeats.Count > RepeatsMax)
-            {
-                _repeats.TryRemove(pair);
-            }
-        }
-    }
-
     private static void Validate(NodeDescription node)
     {
         if (node.Name.Length > NameLengthMax)
@@ -325,8 +295,6 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     private static HubException Refused() => new(
         ErrorReason.JoinTokenInvalid,
         "The join token is not known, was not claimed in time, or was revoked. Make a new one: POST /api/hosts/register-token or `hub token join`.");
-
-    private sealed record Repeat(DateTimeOffset At, Lazy<Task<EnrolledHost>> Claim);
 
     private sealed record ClaimRow
     {

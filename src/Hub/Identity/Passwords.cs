@@ -19,7 +19,7 @@ internal sealed class Passwords : IDisposable
     private const int HashBytes = 32;
 
     /// <summary>Hashes at work at once: each takes a core for about a fifth of a second, and the Hub has more to do.</summary>
-    private const int AtOnceMax = 2;
+    public const int AtOnceMax = 2;
 
     private readonly SemaphoreSlim _slots = new(AtOnceMax);
 
