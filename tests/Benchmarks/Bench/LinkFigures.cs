@@ -127,7 +127,7 @@ internal static class LinkFigures
         {
             var holder = ChildProgram.Start("Hub.Benchmarks.dll", ["hold", port, count.ToString(CultureInfo.InvariantCulture)]);
             _holders.Add(holder);
-            var line = await holder.ReadUntilAsync(RuntimeLoads.HeldPrefix) ?? throw new InvalidOperationException($"The streams do not open: {holder.Errors}");
+            var line = await holder.ReadUntilAsync(RuntimeLoads.HeldPrefix, SwarmScene.Patience) ?? throw new InvalidOperationException($"The streams do not open: {holder.Errors}");
             return double.Parse(line[RuntimeLoads.HeldPrefix.Length..], CultureInfo.InvariantCulture);
         }
 

@@ -57,14 +57,9 @@ internal static class RuntimeLoads
         await Task.WhenAll(Enumerable.Range(0, streams).Select(async _ =>
         {
             await opening.WaitAsync();
-            var client = new HttpClient(new SocketsHttpHandler());
+            var client = Client(new Uri($"http://127.0.0.1:{port}"));
             held.Add(client);
-            using var request = new HttpRequestMessage(HttpMethod.Post, $"http://127.0.0.1:{port}{RuntimeServers.HoldPath}")
-            {
-                Version = HttpVersion.Version20,
-                VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-                Content = new OpenContent(),
-            };
+            using var request = Post(RuntimeServers.HoldPath, new OpenContent());
             held.Add(await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
             opening.Release();
         }));

@@ -146,7 +146,7 @@ internal static class RuntimeServers
     {
         context.Features.GetRequiredFeature<IHttpMaxRequestBodySizeFeature>().MaxRequestBodySize = null;
         context.Features.GetRequiredFeature<IHttpMinRequestBodyDataRateFeature>().MinDataRate = null;
-        await context.Response.StartAsync();
+        await context.Response.BodyWriter.FlushAsync(); // The headers; to start the response does not send them.
         await context.Request.BodyReader.CopyToAsync(Stream.Null, context.RequestAborted);
     }
 
