@@ -21,12 +21,21 @@ internal sealed class SqliteCheckpoints : IDisposable
 
     private readonly Lock _moving = new();
 
-    private SqliteConnection? _connection; // Guarded by _moving.
+    private readonly SqliteLibrary.LogHook _afterCommit;
+
+    private SqliteConnection? _mover; // Guarded by _moving.
+
+    private int _logPages; // The Writer's thread alone.
 
     private volatile Stage _stage = Stage.Resting;
 
     public SqliteCheckpoints()
     {
+        _afterCommit = (_, _, _, pages) =>
+        {
+            _logPages = pages;
+            return raw.SQLITE_OK;
+        };
         _thread = new Thread(MoveOnRequest) { IsBackground = true, Name = "hub-checkpoints" };
         _thread.Start();
     }
@@ -39,18 +48,21 @@ internal sealed class SqliteCheckpoints : IDisposable
         Ended,
     }
 
-    /// <summary>
-    /// Takes over another connection to what the Writer has just opened. Whoever opened the path later could meet another file there, and
-    /// move this one's log into it.
-    /// </summary>
-    public void Use(SqliteConnection connection)
+    /// <summary>Follows a connection of the Writer's, with another to the same file.</summary>
+    /// <param name="mover">
+    /// Is taken over. Whoever opened the path later could meet another file there, and move this one's log into it.
+    /// </param>
+    public void Follow(SqliteConnection writer, SqliteConnection mover)
     {
-        _ = connection.QuerySingle<long>("pragma schema_version"); // A connection that has read nothing yet does not know of the log.
+        _ = mover.QuerySingle<long>("pragma schema_version"); // A connection that has read nothing yet does not know of the log.
         lock (_moving)
         {
-            _connection?.Dispose();
-            _connection = connection;
+            _mover?.Dispose();
+            _mover = mover;
         }
+
+        _logPages = 0;
+        SqliteLibrary.AfterCommit(writer.Handle!, _afterCommit);
     }
 
     /// <summary>For the Writer to call between groups, outside of a transaction.</summary>
@@ -58,13 +70,14 @@ internal sealed class SqliteCheckpoints : IDisposable
     {
         switch (_stage)
         {
-            case Stage.Resting when PagesWritten(writer, restart: false) >= LogPagesMax:
-                _ = PagesWritten(writer, restart: true);
+            case Stage.Resting when _logPages >= LogPagesMax:
                 _stage = Stage.Moving;
                 _asked.Set();
                 break;
+            case Stage.Moved when _logPages >= LogPagesMax:
+                Move(writer); // Again after the next group, if somebody still reads from the log as that begins.
+                break;
             case Stage.Moved:
-                Move(writer);
                 _stage = Stage.Resting;
                 break;
         }
@@ -76,18 +89,12 @@ internal sealed class SqliteCheckpoints : IDisposable
         _asked.Set();
         _thread.Join();
         _asked.Dispose();
-        _connection?.Dispose();
+        _mover?.Dispose();
     }
 
     // What keeps it from moving all (a reader, another process, a full disk) is over when it is asked for the next time, or shows in a commit.
     private static void Move(SqliteConnection connection) =>
         _ = raw.sqlite3_wal_checkpoint_v2(connection.Handle, "main", raw.SQLITE_CHECKPOINT_PASSIVE, out _, out _);
-
-    private static int PagesWritten(SqliteConnection writer, bool restart)
-    {
-        _ = raw.sqlite3_db_status(writer.Handle, raw.SQLITE_DBSTATUS_CACHE_WRITE, out var pages, out _, restart ? 1 : 0);
-        return pages;
-    }
 
     private void MoveOnRequest()
     {
@@ -95,7 +102,7 @@ internal sealed class SqliteCheckpoints : IDisposable
         {
             lock (_moving)
             {
-                Move(_connection!);
+                Move(_mover!);
             }
 
             _ = Interlocked.CompareExchange(ref _stage, Stage.Moved, Stage.Moving);

@@ -62,13 +62,13 @@ internal sealed class SqliteEngine : StoreEngine
             connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
-            connection.Execute(FormattableString.Invariant($"pragma cache_size = -{WriterCacheKib}; pragma wal_autocheckpoint = 0"));
+            connection.Execute(FormattableString.Invariant($"pragma cache_size = -{WriterCacheKib}"));
             RequireDurability(connection);
             if (!_served)
             {
                 RequireIntact(connection);
             }
-            _checkpoints.Use(Open(SqliteOpenMode.ReadWrite));
+            _checkpoints.Follow(connection, Open(SqliteOpenMode.ReadWrite));
             return connection;
         }
         catch

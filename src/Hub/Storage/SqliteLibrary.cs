@@ -13,6 +13,8 @@ internal static class SqliteLibrary
 
     private static FileControl? _fileControl;
 
+    private static SetLogHook? _setLogHook;
+
     private static readonly Lazy<bool> Bound = new(Bind);
 
     /// <summary>Once per process, before the first connection.</summary>
@@ -21,6 +23,18 @@ internal static class SqliteLibrary
     /// <summary>Whether the file is no longer the one at the path it was opened by. Systems that lock open files in place never say so.</summary>
     public static bool HasMoved(sqlite3 database) =>
         _fileControl!(database, "main", FileControlHasMoved, out var moved) == raw.SQLITE_OK && moved != 0;
+
+    /// <summary>
+    /// Has the hook called after each commit with the pages that the log then holds, in place of the checkpoints that SQLite does by itself. It is
+    /// called in the commit, must not throw, and has to live as long as the connection. (https://www.sqlite.org/c3ref/wal_hook.html)
+    /// </summary>
+    public static void AfterCommit(sqlite3 database, LogHook hook) => _ = _setLogHook!(database, hook, 0);
+
+    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+    public delegate int LogHook(nint state, nint database, nint schema, int pages);
+
+    [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+    private delegate nint SetLogHook(sqlite3 database, LogHook hook, nint state);
 
     [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
     private delegate int FileControl(sqlite3 database, [MarshalAs(UnmanagedType.LPUTF8Str)] string schema, int operation, out int answer);
@@ -41,7 +55,8 @@ internal static class SqliteLibrary
         {
             // Another library in this process was first; it has bound the same provider in the same way.
         }
-        // The provider does not have this one.
+        // The provider does not have these.
+        _setLogHook = Marshal.GetDelegateForFunctionPointer<SetLogHook>(NativeLibrary.GetExport(library, "sqlite3_wal_hook"));
         _fileControl = Marshal.GetDelegateForFunctionPointer<FileControl>(NativeLibrary.GetExport(library, "sqlite3_file_control"));
         raw.SetProvider(new SQLite3Provider_e_sqlite3());
         return true;

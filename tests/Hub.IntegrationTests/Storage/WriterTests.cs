@@ -27,14 +27,24 @@ public sealed class SqliteWriterTests(SqliteStoreFixture fixture) : WriterTests(
         Assert.Equal(["after"], await store.NotesAsync());
     }
 
-    [Fact]
-    public async Task Write_WithoutEnd_LogStartsOver()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Write_WithoutEnd_LogStartsOver(bool areThereReads)
     {
         const int pageBytes = 4096;
         const int groups = 300;
         const int pagesOfGroup = 100;
         var options = await Fixture.CreateTestDatabaseAsync();
         await using var store = await Fixture.OpenAsync(options);
+        using var written = new CancellationTokenSource();
+        var reading = Task.Run(async () =>
+        {
+            while (areThereReads && !written.IsCancellationRequested)
+            {
+                await store.NotesAsync();
+            }
+        });
 
         for (var i = 0; i < groups; i++)
         {
@@ -42,6 +52,9 @@ public sealed class SqliteWriterTests(SqliteStoreFixture fixture) : WriterTests(
                 "insert into notes(note_id, team_id, body, payload) values (@id, 'team-a', @id, @payload)",
                 new { id = $"{i}", payload = new byte[pagesOfGroup * pageBytes] })).Within();
         }
+
+        await written.CancelAsync();
+        await reading.Within();
 
         // All pages are in it at least once, had it never started over.
         var log = new FileInfo(options.SqlitePath + "-wal").Length;
