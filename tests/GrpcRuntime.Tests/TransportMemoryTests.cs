@@ -47,4 +47,17 @@ public sealed class TransportMemoryTests
         using var other = pool.Rent();
         Assert.False(one.Memory.Equals(other.Memory));
     }
+
+    [Fact]
+    public void Rent_AfterMoreWereInUseThanAreKept_ReusesAsManyAsAreKept()
+    {
+        using var pool = new TransportMemory();
+        var blocks = Enumerable.Range(0, TransportMemory.BlocksKeptMax + 1).Select(_ => pool.Rent()).ToArray();
+        var arrays = blocks.Select(block => block.Memory).ToHashSet();
+        Array.ForEach(blocks, block => block.Dispose());
+
+        var again = Enumerable.Range(0, TransportMemory.BlocksKeptMax + 1).Select(_ => pool.Rent()).ToArray();
+
+        Assert.Equal(TransportMemory.BlocksKeptMax, again.Count(block => arrays.Contains(block.Memory)));
+    }
 }
