@@ -54,13 +54,13 @@ internal sealed class SqliteCheckpoints : IDisposable
     /// </param>
     public void Follow(SqliteConnection writer, SqliteConnection mover)
     {
-        _ = mover.QuerySingle<long>("pragma schema_version"); // A connection that has read nothing yet does not know of the log.
         lock (_moving)
         {
             _mover?.Dispose();
             _mover = mover;
         }
 
+        _ = mover.QuerySingle<long>("pragma schema_version"); // A connection that has read nothing yet does not know of the log.
         _logPages = 0;
         SqliteLibrary.AfterCommit(writer.Handle!, _afterCommit);
     }
