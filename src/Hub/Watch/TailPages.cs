@@ -1,5 +1,6 @@
 using Grpc.AspNetCore.Server;
 using Hub.Contracts.V1;
+using Hub.Hosting;
 
 namespace Hub.Watch;
 
@@ -58,7 +59,7 @@ internal readonly record struct TailPosition(string TeamId, string KindsKey, lon
 /// Pages of tails that are read once for all watchers who stand at the same position: a commit wakes them all, and each alone would read the
 /// same rows. A page shows each record as it was when it was read, so it is kept for a moment only.
 /// </summary>
-internal sealed class TailPages(TimeProvider time)
+internal sealed class TailPages(TimeProvider time) : SharedAnswers<TailPosition, TailPage>(time, KeptFor, PagesMax, IsKept)
 {
     /// <summary>Pages kept; the oldest go first.</summary>
     public const int PagesMax = 64;
@@ -68,80 +69,6 @@ internal sealed class TailPages(TimeProvider time)
 
     public static readonly TimeSpan KeptFor = TimeSpan.FromSeconds(1);
 
-    private readonly Lock _gate = new();
-    private readonly Dictionary<TailPosition, Reading> _readings = [];
-    private readonly Queue<Reading> _oldest = new();
-
-    /// <summary>The page after a position. A caller that goes leaves the reading to the others.</summary>
-    public async Task<TailPage> ReadAsync(TailPosition position, Func<Task<TailPage>> readAsync, CancellationToken cancellation)
-    {
-        var (reading, isOwn) = Take(position);
-        if (isOwn)
-        {
-            try
-            {
-                var page = await readAsync();
-                if (page.LastSeq == position.After || page.Bytes > KeptBytesMax)
-                {
-                    Forget(reading); // First, or who waits for what comes after an empty page would find that page again.
-                }
-
-                reading.Page.SetResult(page);
-            }
-            catch (Exception e)
-            {
-                Forget(reading);
-                reading.Page.SetException(e);
-            }
-        }
-
-        return await reading.Page.Task.WaitAsync(cancellation);
-    }
-
-    private (Reading Reading, bool IsOwn) Take(TailPosition position)
-    {
-        lock (_gate)
-        {
-            while (_oldest.TryPeek(out var oldest) && (_oldest.Count >= PagesMax || time.GetElapsedTime(oldest.Began) >= KeptFor))
-            {
-                Remove(_oldest.Dequeue());
-            }
-
-            if (_readings.TryGetValue(position, out var reading))
-            {
-                return (reading, false);
-            }
-
-            var own = new Reading(position, time.GetTimestamp());
-            _readings.Add(position, own);
-            _oldest.Enqueue(own);
-            return (own, true);
-        }
-    }
-
-    private void Forget(Reading reading)
-    {
-        lock (_gate)
-        {
-            Remove(reading);
-        }
-    }
-
-    // Its place in the queue stays until its time is over; meanwhile another reading may be of its position.
-    private void Remove(Reading reading)
-    {
-        if (_readings.TryGetValue(reading.Position, out var present) && present == reading)
-        {
-            _readings.Remove(reading.Position);
-        }
-    }
-
-    private sealed class Reading(TailPosition position, long began)
-    {
-        public TailPosition Position { get; } = position;
-
-        public long Began { get; } = began;
-
-        public TaskCompletionSource<TailPage> Page { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    }
+    // After an empty page there may be more at any moment.
+    private static bool IsKept(TailPosition position, TailPage page) => page.LastSeq != position.After && page.Bytes <= KeptBytesMax;
 }

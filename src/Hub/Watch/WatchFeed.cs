@@ -191,7 +191,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
     /// <summary>The next page of the tail: changes of the kinds that the filter wants, of all hosts.</summary>
     /// <param name="through">Number it ends at, at most: who is woken for the same number goes on at the same number.</param>
     public Task<TailPage> TailAsync(WatchFilter filter, long after, long through, CancellationToken cancellation) =>
-        _pages.ReadAsync(new TailPosition(filter.TeamId, filter.KindsKey, after), () => ReadPageAsync(filter, after, through), cancellation);
+        _pages.GetAsync(new TailPosition(filter.TeamId, filter.KindsKey, after), () => ReadPageAsync(filter, after, through), cancellation);
 
     public static string CursorOf(string teamId, long seq) => $"{teamId}.{seq.ToString(CultureInfo.InvariantCulture)}";
 

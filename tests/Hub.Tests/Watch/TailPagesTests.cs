@@ -113,7 +113,7 @@ public sealed class TailPagesTests
     private static Task<TailPage> PageTo(long last) => Task.FromResult(new TailPage([new WatchResponse()], last));
 
     private Task<TailPage> ReadAsync(TailPosition position, Task<TailPage> reading, CancellationToken cancellation = default) =>
-        _pages.ReadAsync(
+        _pages.GetAsync(
             position,
             () =>
             {
