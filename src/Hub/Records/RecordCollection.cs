@@ -73,19 +73,19 @@ internal sealed class RecordCollection
     public Action<StoreTransaction, string, string, IMessage?, IMessage>? Derive { get; init; }
 
     /// <summary>Field that lists filter by as status, if any; and so for the others.</summary>
-    public string? Status { get; init => (field, _status) = (value, Find(value)); }
+    public string Status { init => _status = FieldOf(value); }
 
     /// <summary>Field that names who it belongs to.</summary>
-    public string? Agent { get; init => (field, _agent) = (value, Find(value)); }
+    public string Agent { init => _agent = FieldOf(value); }
 
     /// <summary>Field that says how grave or urgent it is.</summary>
-    public string? Level { get; init => (field, _level) = (value, Find(value)); }
+    public string Level { init => _level = FieldOf(value); }
 
     /// <summary>Field that names the record it belongs to.</summary>
-    public string? Parent { get; init => (field, _parent) = (value, Find(value)); }
+    public string Parent { init => _parent = FieldOf(value); }
 
     /// <summary>Field with the time of the change, in epoch milliseconds.</summary>
-    public string? ChangedAt { get; init => (field, _changedAt) = (value, Find(value)); }
+    public string ChangedAt { init => _changedAt = FieldOf(value); }
 
     /// <summary>The body of a delta; null if it has none or another collection's.</summary>
     public IMessage? BodyOf(Delta delta) => delta.BodyCase == (Delta.BodyOneofCase)_inDelta.FieldNumber ? (IMessage)_inDelta.Accessor.GetValue(delta) : null;
@@ -166,8 +166,6 @@ internal sealed class RecordCollection
 
     private FieldDescriptor FieldOf(string name) =>
         _type.FindFieldByName(name) ?? throw new InvalidOperationException($"{_type.FullName} has no field {name}.");
-
-    private FieldDescriptor? Find(string? name) => name is null ? null : FieldOf(name);
 
     private static string TextOf(IMessage body, FieldDescriptor? field) => field is null ? "" : (string)field.Accessor.GetValue(body);
 }
