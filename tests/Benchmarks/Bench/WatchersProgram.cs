@@ -1,9 +1,7 @@
 using System.Buffers.Binary;
 using System.Globalization;
-using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
-using Google.Protobuf;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Hub.Benchmarks.Runtime;
@@ -29,8 +27,8 @@ internal sealed record WatchersPlan(Uri Rest, Uri Http2, string ApiKey, bool IsF
 internal sealed record WatchersReport(double At, int Open, long Events, Dictionary<int, long> Latency);
 
 /// <summary>
-/// Watchers as a process: opens their streams, counts what comes and reports it until its input ends. One in <see cref="ReaderOf"/> reads what
-/// comes, which tells how late it is; the others, and those of the floor, only count: the machine is the Hub's as well.
+/// Watchers as a process: opens their streams, counts what comes and reports it until its input ends. One in <see cref="ReaderOf"/> reads
+/// what comes, which tells how late it is; the others, and those of the floor, only count: the machine is the Hub's as well.
 /// </summary>
 internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
 {
@@ -40,11 +38,9 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
     private const string WatchPath = "/api/watch?cursor=now&kinds=WATCH_KIND_TASK";
     private const string GrpcPath = "/hub.v1.WatchService/Watch";
     private const string GrpcMediaType = "application/grpc";
-
-    private static readonly WatchRequest Tasks = new() { Cursor = "now", Kinds = { WatchKind.Task } };
-
     private const string AtField = "\"at\":\"";
 
+    private static readonly WatchRequest Tasks = new() { Cursor = "now", Kinds = { WatchKind.Task } };
     private static readonly TimeSpan ReportEvery = TimeSpan.FromMilliseconds(250);
 
     private readonly LatencyHistogram _latency = new();
@@ -55,7 +51,8 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
 
     public static async Task<int> RunAsync()
     {
-        using var program = new WatchersProgram(JsonSerializer.Deserialize<WatchersPlan>(await Console.In.ReadLineAsync() ?? "{}", SwarmPlan.Json)!);
+        var plan = JsonSerializer.Deserialize<WatchersPlan>(await Console.In.ReadLineAsync() ?? "{}", SwarmPlan.Json)!;
+        using var program = new WatchersProgram(plan);
         await program.RunUntilToldAsync();
         return 0;
     }
@@ -64,22 +61,28 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
 
     private async Task RunUntilToldAsync()
     {
-        GrpcChannel[] channels = [.. Enumerable.Range(0, WatchersPlan.Grpc / StreamsPerConnection).Select(_ => GrpcChannel.ForAddress(plan.Http2))];
-        using var client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = WatchersPlan.Sse }) { Timeout = Timeout.InfiniteTimeSpan };
-        HttpClient[] http2 = [.. channels.Select(_ => new HttpClient { Timeout = Timeout.InfiniteTimeSpan })];
+        using var client = new HttpClient(new SocketsHttpHandler { MaxConnectionsPerServer = WatchersPlan.Sse });
+        client.Timeout = Timeout.InfiniteTimeSpan;
+        var connections = Enumerable.Range(0, WatchersPlan.Grpc / StreamsPerConnection);
+        GrpcChannel[] channels = [.. connections.Select(_ => GrpcChannel.ForAddress(plan.Http2))];
+        HttpClient[] http2 = [.. connections.Select(_ => RuntimeLoads.Client(plan.Http2))];
         Task[] running =
         [
             .. Enumerable.Range(0, WatchersPlan.Sse).Select(i => WatchAsync(() => (plan.IsFloor, i % ReaderOf) switch
             {
-                (true, _) => CountAsync(client, new(HttpMethod.Get, new Uri(plan.Rest, RuntimeServers.FanOutPath)), new BytesCounter(RuntimeServers.SseBytes)),
+                (true, _) => CountAsync(
+                    client, new(HttpMethod.Get, new Uri(plan.Rest, RuntimeServers.FanOutPath)), new BytesCounter(RuntimeServers.SseBytes)),
                 (false, 0) => ReadSseAsync(client),
                 (false, _) => CountAsync(client, SseRequest(), new BlankLinesCounter()),
             })),
-            .. Enumerable.Range(0, WatchersPlan.Grpc).Select(i => (Index: i, Connection: i / StreamsPerConnection)).Select(of => WatchAsync(() => (plan.IsFloor, of.Index % ReaderOf) switch
+            .. Enumerable.Range(0, WatchersPlan.Grpc).Select(i => WatchAsync(() => (plan.IsFloor, i % ReaderOf) switch
             {
-                (true, _) => CountAsync(http2[of.Connection], Http2(new(HttpMethod.Get, new Uri(plan.Http2, RuntimeServers.FanOutPath))), new BytesCounter(RuntimeServers.MessageBytes)),
-                (false, 0) => ReadGrpcAsync(channels[of.Connection]),
-                (false, _) => CountAsync(http2[of.Connection], GrpcRequest(), new FramesCounter()),
+                (true, _) => CountAsync(
+                    http2[i / StreamsPerConnection],
+                    RuntimeLoads.Request(HttpMethod.Get, RuntimeServers.FanOutPath),
+                    new BytesCounter(RuntimeServers.MessageBytes)),
+                (false, 0) => ReadGrpcAsync(channels[i / StreamsPerConnection]),
+                (false, _) => CountAsync(http2[i / StreamsPerConnection], GrpcRequest(), new FramesCounter()),
             })),
             ReportAsync(),
         ];
@@ -96,33 +99,29 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         {
             await Task.Run(watchAsync);
         }
-        catch (Exception e) when (_stopping.IsCancellationRequested && e is OperationCanceledException or RpcException or IOException or HttpRequestException)
+        catch (Exception e) when (_stopping.IsCancellationRequested
+            && e is OperationCanceledException or RpcException or IOException or HttpRequestException)
         {
             // Told to stop.
         }
     }
 
-    private static HttpRequestMessage Http2(HttpRequestMessage request)
-    {
-        (request.Version, request.VersionPolicy) = (HttpVersion.Version20, HttpVersionPolicy.RequestVersionExact);
-        return request;
-    }
-
     private HttpRequestMessage SseRequest() => new(HttpMethod.Get, new Uri(plan.Rest, WatchPath))
     {
-        Headers = { Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey), Accept = { new MediaTypeWithQualityHeaderValue(SseMediaType) } },
+        Headers =
+        {
+            Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey),
+            Accept = { new MediaTypeWithQualityHeaderValue(SseMediaType) },
+        },
     };
 
     private HttpRequestMessage GrpcRequest()
     {
-        var frame = new byte[RuntimeNotes.FrameHeaderBytes + Tasks.CalculateSize()];
-        BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(1), Tasks.CalculateSize());
-        Tasks.WriteTo(frame.AsSpan(RuntimeNotes.FrameHeaderBytes));
-        return Http2(new(HttpMethod.Post, new Uri(plan.Http2, GrpcPath))
-        {
-            Headers = { Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey), TE = { new TransferCodingWithQualityHeaderValue("trailers") } },
-            Content = new ByteArrayContent(frame) { Headers = { ContentType = new MediaTypeHeaderValue(GrpcMediaType) } },
-        });
+        var request = RuntimeLoads.Request(HttpMethod.Post, GrpcPath, new ByteArrayContent(RuntimeNotes.FrameOf(Tasks)));
+        request.Content!.Headers.ContentType = new MediaTypeHeaderValue(GrpcMediaType);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey);
+        request.Headers.TE.Add(new TransferCodingWithQualityHeaderValue("trailers"));
+        return request;
     }
 
     private async Task ReadSseAsync(HttpClient client)
@@ -182,8 +181,8 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
         {
             while (await timer.WaitForNextTickAsync(_stopping.Token))
             {
-                Console.WriteLine(JsonSerializer.Serialize(
-                    new WatchersReport(SwarmPlan.Now, Volatile.Read(ref _open), Volatile.Read(ref _events), _latency.TakeCounts()), SwarmPlan.Json));
+                var report = new WatchersReport(SwarmPlan.Now, Volatile.Read(ref _open), Volatile.Read(ref _events), _latency.TakeCounts());
+                Console.WriteLine(JsonSerializer.Serialize(report, SwarmPlan.Json));
             }
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)

@@ -59,7 +59,7 @@ internal static class RuntimeLoads
             await opening.WaitAsync();
             var client = Client(new Uri($"http://127.0.0.1:{port}"));
             held.Add(client);
-            using var request = Post(RuntimeServers.HoldPath, new OpenContent());
+            using var request = Request(HttpMethod.Post, RuntimeServers.HoldPath, new OpenContent());
             held.Add(await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead));
             opening.Release();
         }));
@@ -72,6 +72,21 @@ internal static class RuntimeLoads
 
         return 0;
     }
+
+    /// <summary>A client with one HTTP/2 connection.</summary>
+    public static HttpClient Client(Uri address) => new(new SocketsHttpHandler { EnableMultipleHttp2Connections = false, UseProxy = false })
+    {
+        BaseAddress = address,
+        Timeout = Timeout.InfiniteTimeSpan,
+    };
+
+    /// <summary>A request over HTTP/2.</summary>
+    public static HttpRequestMessage Request(HttpMethod method, string path, HttpContent? content = null) => new(method, path)
+    {
+        Version = HttpVersion.Version20,
+        VersionPolicy = HttpVersionPolicy.RequestVersionExact,
+        Content = content,
+    };
 
     private static async Task PingPongAsync(Uri address, LoadClock clock)
     {
@@ -148,7 +163,7 @@ internal static class RuntimeLoads
                 await stream.WriteAsync(chunk);
             }
         });
-        using var request = Post(RuntimeServers.UploadPath, content);
+        using var request = Request(HttpMethod.Post, RuntimeServers.UploadPath, content);
         using var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         await using var answers = await response.Content.ReadAsStreamAsync();
         var ackBytes = RuntimeNotes.FrameHeaderBytes + new Taken { Count = long.MaxValue }.CalculateSize();
@@ -187,26 +202,13 @@ internal static class RuntimeLoads
             while (clock.IsRunning)
             {
                 var sent = Stopwatch.GetTimestamp();
-                using var request = Post(RuntimeServers.EchoPath, new ByteArrayContent(frame));
+                using var request = Request(HttpMethod.Post, RuntimeServers.EchoPath, new ByteArrayContent(frame));
                 using var response = await client.SendAsync(request);
                 await response.Content.ReadAsByteArrayAsync();
                 clock.Count(1, sent);
             }
         })));
     }
-
-    private static HttpClient Client(Uri address) => new(new SocketsHttpHandler { EnableMultipleHttp2Connections = false, UseProxy = false })
-    {
-        BaseAddress = address,
-        Timeout = Timeout.InfiniteTimeSpan,
-    };
-
-    private static HttpRequestMessage Post(string path, HttpContent content) => new(HttpMethod.Post, path)
-    {
-        Version = HttpVersion.Version20,
-        VersionPolicy = HttpVersionPolicy.RequestVersionExact,
-        Content = content,
-    };
 
     private sealed class StreamingContent(Func<Stream, Task> write) : HttpContent
     {

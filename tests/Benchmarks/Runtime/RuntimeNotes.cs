@@ -24,12 +24,15 @@ internal static class RuntimeNotes
     };
 
     /// <summary>The same as bytes on the wire, for peers that know no gRPC.</summary>
-    public static byte[] Frame()
+    public static byte[] Frame() => FrameOf(Make(0));
+
+    /// <summary>Any message as bytes on the wire.</summary>
+    public static byte[] FrameOf(IMessage message)
     {
-        var note = Make(0);
-        var frame = new byte[FrameHeaderBytes + note.CalculateSize()];
-        BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(1), note.CalculateSize());
-        note.WriteTo(frame.AsSpan(FrameHeaderBytes));
+        var size = message.CalculateSize();
+        var frame = new byte[FrameHeaderBytes + size];
+        BinaryPrimitives.WriteInt32BigEndian(frame.AsSpan(1), size);
+        message.WriteTo(frame.AsSpan(FrameHeaderBytes));
         return frame;
     }
 }
