@@ -51,7 +51,7 @@ internal sealed class SqliteEngine : StoreEngine
     public override DbConnection OpenWriter()
     {
         RequireFile();
-        var connection = Open(_served ? SqliteOpenMode.ReadWrite : SqliteOpenMode.ReadWriteCreate);
+        var connection = Open(_served ? SqliteOpenMode.ReadWrite : SqliteOpenMode.ReadWriteCreate, WriterCacheKib);
         try
         {
             // SQLite opens what it may not write all the same, and lets a transaction begin.
@@ -62,7 +62,6 @@ internal sealed class SqliteEngine : StoreEngine
             connection.Execute(_options.RelaxedDurability
                 ? "pragma journal_mode = wal; pragma synchronous = normal"
                 : "pragma journal_mode = wal; pragma synchronous = full");
-            connection.Execute(FormattableString.Invariant($"pragma cache_size = -{WriterCacheKib}"));
             RequireDurability(connection);
             if (!_served)
             {
@@ -148,7 +147,6 @@ internal sealed class SqliteEngine : StoreEngine
             {
                 RequireFile();
                 connection = Open(SqliteOpenMode.ReadOnly);
-                connection.Execute(FormattableString.Invariant($"pragma cache_size = -{ReaderCacheKib}"));
             }
             SqliteTransaction? transaction = null;
             var ended = false;
@@ -252,7 +250,7 @@ internal sealed class SqliteEngine : StoreEngine
         }
     }
 
-    private SqliteStatements Open(SqliteOpenMode mode)
+    private SqliteStatements Open(SqliteOpenMode mode, int cacheKib = ReaderCacheKib)
     {
         var connection = new SqliteStatements(new SqliteConnectionStringBuilder
         {
@@ -266,6 +264,7 @@ internal sealed class SqliteEngine : StoreEngine
         {
             connection.Open();
             connection.Execute($"pragma busy_timeout = {(int)_options.LockTimeout.TotalMilliseconds}");
+            connection.Execute(FormattableString.Invariant($"pragma cache_size = -{cacheKib}"));
             return connection;
         }
         catch
