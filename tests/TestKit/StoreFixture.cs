@@ -97,4 +97,13 @@ public sealed class PostgresStoreFixture : StoreFixture
         connection.Open();
         return connection;
     }
+
+    /// <summary>Somebody waits for a row that another transaction has not committed.</summary>
+    internal static async Task<bool> IsBlockedAsync(Store store) => await store.ReadAsync(
+        TeamScope.System,
+        reader => reader.QuerySingleAsync<long>(
+            """
+            select count(*) from pg_locks l join pg_database d on d.oid = l.database or l.database is null
+            where not l.granted and d.datname = current_database()
+            """)) > 0;
 }

@@ -59,7 +59,8 @@ public sealed class IdempotencyIndexTests(PostgresStoreFixture fixture) : IClass
         var one = CreateAsync(first, host);
         committing.Wait(WithinExtensions.DefaultLimit);
         var other = CreateAsync(second, host);
-        await UntilAsync(async () => inserted.IsSet || await IsBlockedAsync(second)).Within();
+        await Polling.UntilAsync(
+            async () => inserted.IsSet || await PostgresStoreFixture.IsBlockedAsync(second), () => "The second neither inserts nor waits.");
         release.Set();
         var ids = new[] { await one.Within(), await other.Within() };
 
@@ -78,19 +79,5 @@ public sealed class IdempotencyIndexTests(PostgresStoreFixture fixture) : IClass
         var (command, _) = await new CommandCreation(store, TimeProvider.System).CreateAsync(
             host, new CreateCommandRequest { Type = "echo" }, Key, "", CancellationToken.None);
         return command.CommandId;
-    }
-
-    /// <summary>Somebody waits for a row that another transaction has not committed.</summary>
-    private static async Task<bool> IsBlockedAsync(Store store) => await store.ReadAsync(
-        TeamScope.System,
-        reader => reader.QuerySingleAsync<long>(
-            "select count(*) from pg_locks l join pg_database d on d.oid = l.database or l.database is null where not l.granted and d.datname = current_database()")) > 0;
-
-    private static async Task UntilAsync(Func<Task<bool>> holds)
-    {
-        while (!await holds())
-        {
-            await Task.Yield();
-        }
     }
 }

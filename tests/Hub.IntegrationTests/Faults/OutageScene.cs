@@ -127,21 +127,15 @@ internal sealed class OutageScene : IAsyncDisposable
         Assert.Equal(StatusCode.Unavailable, (await Assert.ThrowsAsync<RpcException>(dialling.ReadAsync)).StatusCode);
     }
 
-    /// <summary>Writes and asks until the Hub says that it is ready; the Writer's back-off paces it.</summary>
+    /// <summary>Writes and asks until the Hub says that it is ready.</summary>
     public Task UntilReadyAsync() => UntilAsync(async () =>
     {
         await Hub.RenewReplicaAsync();
         return (await Admin.ReadAsync("/ready")).Status == 200;
     });
 
-    private async Task UntilAsync(Func<Task<bool>> isSo)
-    {
-        var began = TimeProvider.System.GetTimestamp();
-        while (!await isSo())
-        {
-            Assert.True(TimeProvider.System.GetElapsedTime(began) < Patience, $"The store stays as it is: {Hub.Store.Condition.Outage}");
-        }
-    }
+    private Task UntilAsync(Func<Task<bool>> isSo) =>
+        Polling.UntilAsync(isSo, () => $"The store stays as it is: {Hub.Store.Condition.Outage}", Patience);
 
     /// <summary>The oracle: reads beside the Hub.</summary>
     public void AssertAcknowledgedIsStored()

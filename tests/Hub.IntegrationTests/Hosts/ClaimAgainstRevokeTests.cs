@@ -49,7 +49,7 @@ public sealed class ClaimAgainstRevokeTests(PostgresStoreFixture fixture) : ICla
         var leading = claimCommitsFirst ? ClaimAsync(first) : RevokeAsync(first);
         committing.Wait(WithinExtensions.DefaultLimit);
         var waiting = claimCommitsFirst ? RevokeAsync(second) : ClaimAsync(second);
-        await UntilBlockedAsync(second.Store).Within();
+        await Polling.UntilAsync(() => PostgresStoreFixture.IsBlockedAsync(second.Store), () => "The second does not wait for the first.");
         Volatile.Write(ref holding, false);
         release.Set();
         var (claim, revoke) = claimCommitsFirst ? (await leading, await waiting) : (await waiting, await leading);
@@ -72,19 +72,5 @@ public sealed class ClaimAgainstRevokeTests(PostgresStoreFixture fixture) : ICla
         var answers = await Task.WhenAll(new[] { one, two }.Select(hub => hub.Rest.WriteAsync("/api/hosts/claim", new { joinToken })));
 
         Assert.Single(answers.Select(answer => answer.Expect(201).String("host.id")).Distinct());
-    }
-
-    private static async Task UntilBlockedAsync(Store store)
-    {
-        while (await store.ReadAsync(
-            TeamScope.System,
-            reader => reader.QuerySingleAsync<long>(
-                """
-                select count(*) from pg_locks l join pg_database d on d.oid = l.database or l.database is null
-                where not l.granted and d.datname = current_database()
-                """)) == 0)
-        {
-            await Task.Yield();
-        }
     }
 }

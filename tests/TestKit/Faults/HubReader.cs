@@ -10,7 +10,6 @@ internal sealed class HubReader(HttpClient owner, ConcurrentQueue<string> faults
 {
     private const int PageSize = 1000;
 
-    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan BackWithin = TimeSpan.FromSeconds(120);
 
     /// <summary>What the Hub said last when it could not serve.</summary>
@@ -40,20 +39,8 @@ internal sealed class HubReader(HttpClient owner, ConcurrentQueue<string> faults
         return all;
     }
 
-    public static async Task UntilAsync(Func<Task<bool>> holds, Func<string> complaint)
-    {
-        var time = TimeProvider.System;
-        var started = time.GetTimestamp();
-        while (!await holds())
-        {
-            if (time.GetElapsedTime(started) > BackWithin)
-            {
-                throw new TimeoutException(complaint());
-            }
-
-            await Task.Delay(Pace, time);
-        }
-    }
+    /// <summary>As <see cref="Polling"/>, for as long as a Hub may be away.</summary>
+    public static Task UntilAsync(Func<Task<bool>> holds, Func<string> complaint) => Polling.UntilAsync(holds, complaint, BackWithin);
 
     private async Task<JsonElement?> SendAsync(Func<Task<HttpResponseMessage>> send)
     {
