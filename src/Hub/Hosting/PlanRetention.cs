@@ -17,7 +17,7 @@ internal static class PlanRetention
     internal const string RecordsSql = """
         delete from records where (host_id, collection, record_id) in (
             select r.host_id, r.collection, r.record_id from teams t cross join records r
-            where t.plan = @Plan and r.team_id = t.team_id and r.collection = @Name and r.deleted_at is null and r.version <= @Version
+            where t.plan = @Plan and r.team_id = t.team_id and r.collection = @Name and r.is_history = 1 and r.version <= @Version
             limit @limit)
         """;
 
@@ -64,7 +64,7 @@ internal static class PlanRetention
         var fullest = 0;
         foreach (var plan in tx.Query<PlanRow>("select plan, retention_days from plans where retention_days is not null"))
         {
-            foreach (var (sql, values) in StatementsOf(tx.Dialect, plan, tx.NowMs - (plan.RetentionDays * RecordRetention.DayMs), limit))
+            foreach (var (sql, values) in StatementsOf(plan, tx.NowMs - (plan.RetentionDays * RecordRetention.DayMs), limit))
             {
                 fullest = Math.Max(fullest, tx.Execute(sql, values));
                 if (fullest == limit)
@@ -77,15 +77,11 @@ internal static class PlanRetention
         return fullest;
     }
 
-    private static IEnumerable<(string Sql, object Values)> StatementsOf(IDialect dialect, PlanRow plan, long before, int limit)
+    private static IEnumerable<(string Sql, object Values)> StatementsOf(PlanRow plan, long before, int limit)
     {
         foreach (var collection in RecordCollections.All.Where(collection => collection.HistoryIn is not null))
         {
-            yield return (
-                collection.HistoryIn!.Count == 0
-                    ? RecordsSql
-                    : RecordsSql.Replace("limit @limit", $"and {dialect.In("r.status", "statuses")} limit @limit", StringComparison.Ordinal),
-                new { plan.Plan, collection.Name, Version = RecordRetention.VersionAt(before), statuses = dialect.InValue(collection.HistoryIn), limit });
+            yield return (RecordsSql, new { plan.Plan, collection.Name, Version = RecordRetention.VersionAt(before), limit });
         }
 
         var due = new

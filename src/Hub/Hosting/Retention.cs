@@ -20,6 +20,15 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
     /// <summary>Rest after a batch, in times of what it took: a team that has reached its bound has as much removed as it adds.</summary>
     private const int RestTimes = 2;
 
+    /// <summary>Of each team whose oldest event is too old, those among the next that are: events get older in the order of their numbers.</summary>
+    private const string OldEventsSql = """
+        delete from events where (team_id, seq) in (
+            select e.team_id, e.seq from team_counters c cross join events e
+            where (select o.at from events o where o.team_id = c.team_id order by o.seq limit 1) <= @before
+                and e.team_id = c.team_id and e.seq < @limit + (select min(o.seq) from events o where o.team_id = c.team_id) and e.at <= @before
+            limit @limit)
+        """;
+
     /// <summary>Each removes a batch and tells its size.</summary>
     internal static readonly Func<StoreTransaction, int>[] Sweeps =
         [SweepTombstones, SweepEvents, SweepSurplus, SweepOrphans, tx => PlanRetention.Sweep(tx, BatchMax), SweepIdentity];
@@ -48,7 +57,7 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
         new { before = tx.NowMs - (long)TombstonesKept.TotalMilliseconds, limit = BatchMax });
 
     private static int SweepEvents(StoreTransaction tx) => tx.Execute(
-        "delete from events where (team_id, seq) in (select team_id, seq from events where at <= @before limit @limit)",
+        OldEventsSql,
         new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
 
     private static int SweepSurplus(StoreTransaction tx) => tx.Execute(

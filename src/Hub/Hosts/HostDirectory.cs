@@ -27,8 +27,8 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
         $"select {PropertyRow.Columns} from host_properties p where p.team_id = @teamId and {HostProperties.DriftCondition}";
 
     internal const string ActivitySql = """
-        select seq, kind, entity_id, version, at from events
-        where team_id = @teamId and host_id = @hostId and seq < @before order by seq desc limit @limit
+        select e.seq, e.kind, e.entity_id, e.version, e.at from hosts h cross join events e
+        where h.team_id = @teamId and h.host_id = @hostId and e.host_id = h.host_id and e.seq < @before order by e.seq desc limit @limit
         """;
 
     private const string OneSql = HostRow.SelectSql + "\nand h.team_id = @teamId and h.host_id = @hostId";

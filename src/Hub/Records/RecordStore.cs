@@ -47,12 +47,13 @@ internal sealed class RecordStore(StoreGuards guards)
     internal static readonly RowsStatement<RecordRow> Upsert = new(
         """
         insert into records (team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level,
-            parent_id, body, body_hash, changed_at, deleted_at)
+            parent_id, body, body_hash, changed_at, deleted_at, is_history)
         select * from {rows} where true
         on conflict (host_id, collection, record_id) do update set version = excluded.version, journal_id = excluded.journal_id,
             seq = excluded.seq, origin = excluded.origin, snapshot_id = excluded.snapshot_id, status = excluded.status,
             agent = excluded.agent, level = excluded.level, parent_id = excluded.parent_id, body = excluded.body,
-            body_hash = excluded.body_hash, changed_at = excluded.changed_at, deleted_at = excluded.deleted_at
+            body_hash = excluded.body_hash, changed_at = excluded.changed_at, deleted_at = excluded.deleted_at,
+            is_history = excluded.is_history
         """,
         Column<RecordRow>.Of("team_id", row => row.TeamId),
         Column<RecordRow>.Of("host_id", row => row.Key.HostId),
@@ -70,7 +71,8 @@ internal sealed class RecordStore(StoreGuards guards)
         Column<RecordRow>.Of("body", row => row.Body),
         Column<RecordRow>.Of("body_hash", row => row.State.BodyHash),
         Column<RecordRow>.Of("changed_at", row => row.ChangedAt),
-        Column<RecordRow>.Of("deleted_at", row => row.State.DeletedAt));
+        Column<RecordRow>.Of("deleted_at", row => row.State.DeletedAt),
+        Column<RecordRow>.Of("is_history", row => row.IsHistory));
 
     private const string ConflictSql = """
         insert into sync_conflicts (conflict_id, team_id, host_id, collection, record_id, base_version, stored_version, incoming_version,
@@ -158,8 +160,9 @@ internal sealed class RecordStore(StoreGuards guards)
             BodyHash = bodyHash,
             DeletedAt = body is null ? tx.NowMs : null,
         };
+        var isHistory = change.Body is not null && change.Collection.IsHistory(change.Body);
         known[key] = state;
-        rows[key] = new RecordRow(change.TeamId, key, state, change.SnapshotId, change.Collection.ColumnsOf(change.Body), body, tx.NowMs);
+        rows[key] = new RecordRow(change.TeamId, key, state, change.SnapshotId, change.Collection.ColumnsOf(change.Body), body, tx.NowMs, isHistory ? 1 : 0);
         return new AppliedChange(!unchanged, conflictId);
     }
 
@@ -272,7 +275,7 @@ internal sealed class RecordStore(StoreGuards guards)
 
     /// <summary>A row as it is written.</summary>
     internal sealed record RecordRow(
-        string TeamId, RecordKey Key, StoredRecord State, string SnapshotId, RecordColumns Columns, byte[]? Body, long ChangedAt);
+        string TeamId, RecordKey Key, StoredRecord State, string SnapshotId, RecordColumns Columns, byte[]? Body, long ChangedAt, long IsHistory);
 
     internal sealed record RecordKey(string HostId, string Collection, string RecordId);
 

@@ -51,7 +51,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
     internal const string LatestRecordsSql = """
         select host_id, collection, record_id, version, body from records
-        where team_id = @teamId and deleted_at is null and collection = @Name order by version desc, record_id desc limit @limit
+        where team_id = @teamId and is_history = 1 and collection = @Name order by version desc, record_id desc limit @limit
         """;
 
     private const string OpenCommandsSql = $"""

@@ -179,6 +179,7 @@ internal sealed class FloorStore : IAsyncDisposable
                 ["body_hash"] = "",
                 ["changed_at"] = 0L,
                 ["deleted_at"] = DBNull.Value,
+                ["is_history"] = 0L,
             });
             _event = Prepare(
                 connection,

@@ -34,7 +34,7 @@ internal sealed record ReadRoute(string Name, string Path, bool OfHost, params s
         new("host's presence", $"{HostPath}/presence", true, OneHost),
         new("host's why", $"{HostPath}/why", true, OneHost),
         new("host's activity", $"{HostPath}/activity", true,
-            $"select seq, kind, entity_id, version, at from events where team_id = 'default' and host_id = '{ReadsDatabase.Host}' and seq < {Late} order by seq desc limit 101"),
+            $"select e.seq, e.kind, e.entity_id, e.version, e.at from hosts h cross join events e where h.team_id = 'default' and h.host_id = '{ReadsDatabase.Host}' and e.host_id = h.host_id and e.seq < {Late} order by e.seq desc limit 101"),
         new("tasks", $"{HostPath}/tasks", true, Records("tasks")),
         new("tasks, a page of 1000", $"{HostPath}/tasks?pageSize=1000", true, Records("tasks", limit: 1001)),
         new("tasks by status", $"{HostPath}/tasks?status=doing", true, Records("tasks", "status = 'doing' and status <> ''")),

@@ -3,6 +3,7 @@ using System.Text;
 using Dapper;
 using Google.Protobuf;
 using Hub.Contracts.V1;
+using Hub.Records;
 using Npgsql;
 
 namespace Hub.Benchmarks.Reads;
@@ -109,8 +110,14 @@ internal sealed class ReadsDatabase(DbConnection connection, ReadsOptions option
         void Records(string collection, string prefix, int count, string status, string parent, IMessage body)
         {
             var (sql, parts) = BodyOf(body);
-            Insert("records", count, "team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level, parent_id, body, body_hash, changed_at",
-                $"'{Team}', {HostSql}, '{collection}', '{prefix}-' || {NumberSql}, 1000 * {AtSql}, '', 0, 'node', '', {status}, 'agent-1', '', {parent}, {sql}, '', {AtSql}", parts);
+            var history = RecordCollections.Named(collection).HistoryIn switch
+            {
+                null => "0",
+                [] => "1",
+                var statuses => $"case when {status} in ('{string.Join("', '", statuses)}') then 1 else 0 end",
+            };
+            Insert("records", count, "team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level, parent_id, body, body_hash, changed_at, is_history",
+                $"'{Team}', {HostSql}, '{collection}', '{prefix}-' || {NumberSql}, 1000 * {AtSql}, '', 0, 'node', '', {status}, 'agent-1', '', {parent}, {sql}, '', {AtSql}, {history}", parts);
         }
 
         void Insert(string table, int count, string columns, string values, DynamicParameters? parts = null)

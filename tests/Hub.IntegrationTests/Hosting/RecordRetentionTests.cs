@@ -1,5 +1,7 @@
+using Google.Protobuf;
 using Hub.Contracts.V1;
 using Hub.Hosting;
+using Hub.Records;
 using Hub.Storage;
 using Hub.TestKit;
 using Microsoft.Extensions.Hosting;
@@ -92,6 +94,22 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Sweep_OfEvents_RemovesThoseOfEachTeamThatAreOlderThanAWeek()
+    {
+        await using var scene = await Scene.StartAsync(fixture, "free");
+        await scene.AddTeamAsync("rich", "pro");
+        await scene.AddTeamAsync("young", "pro");
+        await scene.AddEventsAsync(Scene.Team, Retention.BatchMax + 1, 7 * DayMs);
+        await scene.AddEventsAsync(Scene.Team, 1, (7 * DayMs) - 1);
+        await scene.AddEventsAsync("rich", 1, 7 * DayMs);
+        await scene.AddEventsAsync("young", 1, (7 * DayMs) - 1);
+
+        await scene.SweepAsync();
+
+        Assert.Equal([$"{Scene.Team} {Retention.BatchMax + 2}", "young 1"], await scene.EventsAsync());
+    }
+
+    [Fact]
     public async Task RecordThatIsOver_SentByANode_IsNotTaken()
     {
         await using var scene = await Scene.StartAsync(fixture, "free");
@@ -136,8 +154,8 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
 
         private const string InsertSql = """
             insert into records (team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level,
-                parent_id, body, body_hash, changed_at)
-            values (@team, @host, @collection, @id, @version, '', 0, 'node', '', @status, '', '', '', @body, '', @now)
+                parent_id, body, body_hash, changed_at, is_history)
+            values (@team, @host, @collection, @id, @version, '', 0, 'node', '', @status, '', '', '', @body, '', @now, @history)
             """;
 
         public HubHost Hub => hub;
@@ -208,6 +226,28 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
                 }
             }).Within();
 
+        /// <summary>Adds events after those of the team.</summary>
+        public Task AddEventsAsync(string team, int count, long ageMs) => hub.Store.WriteAsync(
+            Store.SystemTeam,
+            tx =>
+            {
+                for (var i = 0; i < count; i++)
+                {
+                    tx.Execute("insert into team_counters (team_id, event_seq) values (@team, 0) on conflict (team_id) do nothing", new { team });
+                    tx.Execute("update team_counters set event_seq = event_seq + 1 where team_id = @team", new { team });
+                    tx.Execute(
+                        """
+                        insert into events (team_id, seq, kind, entity_id, version, at)
+                        select team_id, event_seq, 'FEEDBACK', 'e', 1, @at from team_counters where team_id = @team
+                        """,
+                        new { team, at = NowMs - ageMs });
+                }
+            }).Within();
+
+        /// <summary>The team and number of each.</summary>
+        public async Task<IEnumerable<string>> EventsAsync() => (await hub.Store.ReadAsync(
+            TeamScope.System, reader => reader.QueryAsync<string>("select team_id || ' ' || seq from events"))).Order(StringComparer.Ordinal);
+
         public Task SweepAsync() =>
             hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
 
@@ -235,8 +275,14 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
         private Task AddRecordAsync(string team, string collection, string id, long at, string status) =>
             WriteAsync(InsertSql, RecordOf(team, collection, id, at, status));
 
-        private static object RecordOf(string team, string collection, string id, long at, string status) =>
-            new { team, host = $"host-{team}", collection, id, version = at * 1000, status, body = Array.Empty<byte>(), now = at };
+        private static object RecordOf(string team, string collection, string id, long at, string status)
+        {
+            var kind = RecordCollections.Named(collection);
+            var body = kind.Read([], 0);
+            body.Descriptor.FindFieldByName("status")?.Accessor.SetValue(body, status);
+            var history = kind.IsHistory(body) ? 1L : 0;
+            return new { team, host = $"host-{team}", collection, id, version = at * 1000, status, body = body.ToByteArray(), now = at, history };
+        }
 
         private async Task WriteAsync(string sql, object args) => await hub.Store.WriteAsync(Store.SystemTeam, tx => tx.Execute(sql, args)).Within();
     }

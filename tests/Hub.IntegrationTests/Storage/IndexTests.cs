@@ -18,10 +18,10 @@ public abstract class IndexTests(StoreFixture fixture)
         ["records by status"] = (RecordPages.PageSql(new RecordFilter(Status: "s")), "records_status"),
         ["records by agent"] = (RecordPages.PageSql(new RecordFilter(Agent: "a")), "records_agent"),
         ["records of a parent"] = (RecordPages.PageSql(new RecordFilter(ParentId: "p")), "records_parent"),
-        ["the latest records of a team"] = (WatchFeed.LatestRecordsSql, "records_dated"),
+        ["the latest records of a team"] = (WatchFeed.LatestRecordsSql, "records_history"),
         ["the latest messages of a team"] = (WatchFeed.LatestChatSql, "chat_messages_team"),
         ["open conflicts of a team"] = (WatchFeed.OpenConflictsSql, "sync_conflicts_open"),
-        ["records past their time"] = (PlanRetention.RecordsSql, "records_dated"),
+        ["records past their time"] = (PlanRetention.RecordsSql, "records_history"),
         ["approvals nobody names"] = (RunApprovals.StaleSql, "records_polled"),
         ["a host's activity"] = (HostDirectory.ActivitySql, "events_host"),
     };
