@@ -23,8 +23,8 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     private const int FlushRowsMax = 200;
 
     private const string StateSql = """
-        update hosts set state = @state, state_reason = @reason, state_since = @since, last_seen_at = @seen, last_heartbeat_at = @heartbeatAt
-        where host_id = @hostId and deleted_at is null and revoked_at is null and (last_seen_at is null or last_seen_at <= @seen)
+        update hosts set state = @State, state_reason = @Reason, state_since = @Since, last_seen_at = @Seen, last_heartbeat_at = @HeartbeatAt
+        where host_id = @HostId and deleted_at is null and revoked_at is null and (last_seen_at is null or last_seen_at <= @Seen)
         """;
 
     private const string SeenSql = """
@@ -38,19 +38,19 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     /// <summary>A link was opened: the host is ONLINE with the same commit.</summary>
     public void LinkOpened(StoreTransaction tx, string teamId, string hostId, TimeSpan interval)
     {
-        tx.Execute(
+        var since = tx.QuerySingle<long>(
             """
             update hosts set state = 'ONLINE', state_reason = 'LINK', last_seen_at = @NowMs,
                 state_since = case when state = 'ONLINE' then state_since else @NowMs end
-            where host_id = @hostId
+            where host_id = @hostId returning state_since
             """,
             new { hostId, tx.NowMs });
-        tx.OnCommitted(() => Hear(teamId, hostId, interval, nodeStatus: null));
+        tx.OnCommitted(() => Hear(teamId, hostId, interval, nodeStatus: null, since));
     }
 
     /// <summary>A heartbeat on a link.</summary>
     public ValueTask HeardOnLinkAsync(string teamId, string hostId, TimeSpan interval, string? nodeStatus) =>
-        Hear(teamId, hostId, interval, nodeStatus) is { } changed ? new ValueTask(TryWriteStateAsync(changed)) : ValueTask.CompletedTask;
+        Hear(teamId, hostId, interval, nodeStatus) is { } changed ? new ValueTask(TryWriteStatesAsync([changed])) : ValueTask.CompletedTask;
 
     /// <summary>A call from a node without a link; <paramref name="heartbeat"/> is what it said of itself, if it said anything.</summary>
     public ValueTask HeardByRestAsync(string teamId, string hostId, bool isHeartbeat, string? heartbeat)
@@ -81,7 +81,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             }
         }
 
-        return new ValueTask(TryWriteStateAsync(entry));
+        return new ValueTask(TryWriteStatesAsync([entry]));
     }
 
     /// <summary>
@@ -91,7 +91,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     public void LinkEnded(StoreTransaction tx, string hostId, bool draining) => tx.OnCommitted(() => End(hostId, draining));
 
     /// <summary>Writes what this replica knows of the host's state.</summary>
-    public Task WriteStateAsync(string hostId) => _entries.TryGetValue(hostId, out var entry) ? TryWriteStateAsync(entry) : Task.CompletedTask;
+    public Task WriteStateAsync(string hostId) => _entries.TryGetValue(hostId, out var entry) ? TryWriteStatesAsync([entry]) : Task.CompletedTask;
 
     private void End(string hostId, bool draining)
     {
@@ -203,9 +203,9 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             }
         }
 
-        foreach (var entry in unwritten)
+        foreach (var chunk in unwritten.GroupBy(entry => entry.TeamId).SelectMany(team => team.Chunk(FlushRowsMax)))
         {
-            if (!await TryWriteStateAsync(entry))
+            if (!await TryWriteStatesAsync(chunk))
             {
                 return; // The store is out: the next sweep goes on, and memory stays right meanwhile.
             }
@@ -223,7 +223,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         var rows = await store.ReadAsync(
             TeamScope.System,
             reader => reader.QueryAsync<AdoptedRow>(
-                "select host_id, team_id, state, state_reason from hosts where state in ('ONLINE', 'SUSPECT', 'DRAINING') and deleted_at is null"),
+                "select host_id, team_id, state, state_reason, state_since from hosts where state in ('ONLINE', 'SUSPECT', 'DRAINING') and deleted_at is null"),
             cancellation);
         var now = time.NowMs();
         foreach (var row in rows)
@@ -234,13 +234,14 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
                 SuspectAfter = RestSuspectAfter,
                 OfflineAfter = RestOfflineAfter,
             };
-            entry.Become(EnumText<HostState>.Parse(row.State), EnumText<HostStateReason>.Parse(row.StateReason), now);
+            entry.Stored(EnumText<HostState>.Parse(row.State), EnumText<HostStateReason>.Parse(row.StateReason), row.StateSince);
             _entries.TryAdd(row.HostId, entry);
         }
     }
 
+    /// <param name="storedSince">Since when the database says that the host is ONLINE by its link; null if it need not.</param>
     /// <returns>The entry if its state or reason is another now.</returns>
-    private Entry? Hear(string teamId, string hostId, TimeSpan interval, string? nodeStatus)
+    private Entry? Hear(string teamId, string hostId, TimeSpan interval, string? nodeStatus, long? storedSince = null)
     {
         var now = time.NowMs();
         var entry = _entries.GetOrAdd(hostId, id => new Entry(teamId, id));
@@ -253,49 +254,46 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             entry.LastSeenAt = entry.LastHeartbeatAt = now;
             entry.Say(null, nodeStatus);
             entry.Dirty = true;
-            entry.Become(HostState.Online, HostStateReason.Link, now);
+            if (storedSince is { } since)
+            {
+                entry.Stored(HostState.Online, HostStateReason.Link, since);
+            }
+            else
+            {
+                entry.Become(HostState.Online, HostStateReason.Link, now);
+            }
+
             return before == (entry.State, entry.Reason) ? null : entry;
         }
     }
 
+    /// <param name="entries">Of one team.</param>
     /// <returns>False if the store is out.</returns>
-    private async Task<bool> TryWriteStateAsync(Entry entry)
+    private async Task<bool> TryWriteStatesAsync(IReadOnlyList<Entry> entries)
     {
-        object row;
-        (HostState, HostStateReason, long) written;
-        lock (entry.Gate)
-        {
-            written = (entry.State, entry.Reason, entry.Since);
-            row = new
-            {
-                hostId = entry.HostId,
-                state = EnumText<HostState>.Of(entry.State),
-                reason = EnumText<HostStateReason>.Of(entry.Reason),
-                since = entry.Since,
-                seen = entry.LastSeenAt,
-                heartbeatAt = entry.LastHeartbeatAt == 0 ? (long?)null : entry.LastHeartbeatAt,
-            };
-        }
-
+        var rows = entries.Select(entry => entry.ShowState()).ToArray();
         try
         {
-            await store.WriteAsync(entry.TeamId, tx =>
+            await store.WriteAsync(entries[0].TeamId, tx =>
             {
-                if (tx.Execute(StateSql, row) == 1)
+                for (var i = 0; i < rows.Length; i++)
                 {
-                    tx.AppendEvent(entry.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), entry.HostId, entry.HostId, 0);
+                    if (tx.Execute(StateSql, rows[i]) == 1)
+                    {
+                        tx.AppendEvent(entries[i].TeamId, EnumText<WatchKind>.Of(WatchKind.Host), entries[i].HostId, entries[i].HostId, 0);
+                    }
                 }
             });
-            lock (entry.Gate)
+            for (var i = 0; i < rows.Length; i++)
             {
-                entry.StateUnwritten &= written != (entry.State, entry.Reason, entry.Since);
+                entries[i].StateWritten(rows[i]);
             }
 
             return true;
         }
         catch (StoreUnavailableException e)
         {
-            LogNotWritten(entry.HostId, e.Message); // Memory stays right; the next sweep writes it.
+            LogNotWritten(entries[0].HostId, e.Message); // Memory stays right; the next sweep writes it.
             return false;
         }
     }
@@ -340,7 +338,9 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     [LoggerMessage(LogLevel.Debug, "Presence of {HostId} not written yet: {Cause}", EventName = "PresenceNotWritten")]
     private partial void LogNotWritten(string hostId, string cause);
 
-    private sealed record AdoptedRow(string HostId, string TeamId, string State, string StateReason);
+    private sealed record StateRow(string HostId, string State, string Reason, long Since, long Seen, long? HeartbeatAt);
+
+    private sealed record AdoptedRow(string HostId, string TeamId, string State, string StateReason, long StateSince);
 
     /// <summary>What is known of one host. All but <see cref="Dirty"/> is guarded by <see cref="Gate"/>.</summary>
     private sealed class Entry(string teamId, string hostId)
@@ -372,7 +372,7 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
         }
 
         /// <summary>State or reason changed and the database does not say so yet.</summary>
-        public bool StateUnwritten { get; set; }
+        public bool StateUnwritten { get; private set; }
 
         public void Become(HostState state, HostStateReason reason, long now)
         {
@@ -385,10 +385,31 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
             Reason = reason;
         }
 
+        /// <summary>The database says so.</summary>
+        public void Stored(HostState state, HostStateReason reason, long since) =>
+            (State, Reason, Since, StateUnwritten) = (state, reason, since, false);
+
         public void Say(string? heartbeat, string? nodeStatus)
         {
             Heartbeat = heartbeat ?? Heartbeat;
             NodeStatus = nodeStatus ?? NodeStatus;
+        }
+
+        public StateRow ShowState()
+        {
+            lock (Gate)
+            {
+                return new StateRow(
+                    HostId, EnumText<HostState>.Of(State), EnumText<HostStateReason>.Of(Reason), Since, LastSeenAt, LastHeartbeatAt == 0 ? null : LastHeartbeatAt);
+            }
+        }
+
+        public void StateWritten(StateRow row)
+        {
+            lock (Gate)
+            {
+                StateUnwritten &= (row.State, row.Reason, row.Since) != (EnumText<HostState>.Of(State), EnumText<HostStateReason>.Of(Reason), Since);
+            }
         }
 
         public object TakeUnwritten(long now)

@@ -1,3 +1,4 @@
+using Dapper;
 using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Storage;
@@ -184,6 +185,63 @@ public abstract class PresenceTests(StoreFixture fixture)
         }
 
         Assert.Equal(before, scene.Scalar("select count(*) from events"));
+    }
+
+    [Fact]
+    public async Task Link_ThatOpened_IsNoEventAgainWithTheNextSweep()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        await using var node = await scene.ConnectAsync("node");
+        var before = scene.Scalar("select count(*) from events");
+
+        await scene.Hub.SweepPresenceAsync();
+
+        Assert.Equal(before, scene.Scalar("select count(*) from events"));
+    }
+
+    [Fact]
+    public async Task Hub_ThatRestarts_TellsOfNoHostBeforeItsStateChanges()
+    {
+        var time = new ManualTimeProvider();
+        var options = await fixture.CreateDatabaseAsync();
+        await using (var first = await HubHost.StartAsync(fixture, options, time))
+        {
+            await first.ClaimAsync();
+            await first.SweepPresenceAsync();
+        }
+
+        using var connection = fixture.Connect(options);
+        const string numberAndSince = "select event_seq, state_since from team_counters cross join hosts";
+        var before = connection.QuerySingle<(long, long)>(numberAndSince);
+        time.SetClock(time.GetUtcNow().AddMinutes(30));
+        await using var second = await HubHost.StartAsync(fixture, options, time);
+
+        await second.SweepPresenceAsync();
+
+        Assert.Equal(before, connection.QuerySingle<(long, long)>(numberAndSince));
+    }
+
+    [Fact]
+    public async Task Hosts_ThatFallSilentTogether_AreWrittenWithOneCommit()
+    {
+        const int hosts = 20;
+        var time = new ManualTimeProvider();
+        var commits = 0;
+        var options = await fixture.CreateDatabaseAsync() with { FaultInjector = step => Interlocked.Add(ref commits, step == WriteStep.AfterCommit ? 1 : 0) };
+        await using var hub = await HubHost.StartAsync(fixture, options, time);
+        for (var i = 0; i < hosts; i++)
+        {
+            await hub.ClaimAsync();
+        }
+
+        await hub.SweepPresenceAsync();
+        time.SetClock(time.GetUtcNow().AddSeconds(60));
+        var before = Volatile.Read(ref commits);
+        await hub.SweepPresenceAsync();
+
+        using var connection = fixture.Connect(options);
+        Assert.Equal(hosts, connection.QuerySingle<long>("select count(*) from hosts where state = 'SUSPECT'"));
+        Assert.InRange(Volatile.Read(ref commits) - before, 1, 2); // The states, and the contacts of the last minute.
     }
 
     [Fact]
