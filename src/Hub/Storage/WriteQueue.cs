@@ -89,8 +89,8 @@ internal sealed class WriteQueue(int slots) : IDisposable
 
         lock (_gate)
         {
-            _urgent.Return(jobs.Where(job => !job.IsBulk), ran);
-            _bulk.Return(jobs.Where(job => job.IsBulk), ran);
+            _urgent.Return([.. jobs.Where(job => !job.IsBulk)], ran);
+            _bulk.Return([.. jobs.Where(job => job.IsBulk)], ran);
             _ready.Set();
         }
     }
@@ -121,57 +121,56 @@ internal sealed class WriteQueue(int slots) : IDisposable
     /// <summary>One line per team that has jobs waiting, in the order of their turns. Guarded by the queue's lock.</summary>
     private sealed class Lines
     {
-        private readonly Dictionary<TeamScope, Queue<WriteJob>> _lines = [];
+        private readonly Dictionary<TeamScope, Line> _lines = [];
 
-        private readonly Queue<TeamScope> _turns = new();
+        private readonly LinkedList<Line> _turns = new();
 
         public bool IsEmpty => _lines.Count == 0;
 
         public int Count(int perTeamMax) => _lines.Values.Sum(line => Math.Min(line.Count, perTeamMax));
 
-        public void Add(WriteJob job)
-        {
-            if (!_lines.TryGetValue(job.Scope, out var line))
-            {
-                _lines[job.Scope] = line = new Queue<WriteJob>();
-                _turns.Enqueue(job.Scope);
-            }
-
-            line.Enqueue(job);
-        }
+        public void Add(WriteJob job) => LineOf(job.Scope).Add(job);
 
         public bool HasOthers(TeamScope team) => _lines.Count > (_lines.ContainsKey(team) ? 1 : 0);
 
-        public void Return(IEnumerable<WriteJob> jobs, IReadOnlySet<TeamScope> ran)
+        /// <param name="jobs">Their number is all that this takes time for: how long the lines are does not count.</param>
+        public void Return(IReadOnlyList<WriteJob> jobs, IReadOnlySet<TeamScope> ran)
         {
-            var returned = jobs.GroupBy(job => job.Scope).ToArray();
-            foreach (var team in returned)
+            foreach (var team in ran)
             {
-                _lines[team.Key] = new Queue<WriteJob>(_lines.TryGetValue(team.Key, out var line) ? team.Concat(line) : team);
+                if (_lines.TryGetValue(team, out var line))
+                {
+                    _turns.Remove(line.Turn);
+                    _turns.AddLast(line.Turn);
+                }
             }
 
-            var turns = returned.Select(team => team.Key).Union(_turns).OrderBy(ran.Contains).ToArray();
-            _turns.Clear();
-            foreach (var team in turns)
+            foreach (var job in jobs.Reverse())
             {
-                _turns.Enqueue(team);
+                var line = LineOf(job.Scope);
+                line.Return(job);
+                if (!ran.Contains(job.Scope))
+                {
+                    _turns.Remove(line.Turn);
+                    _turns.AddFirst(line.Turn);
+                }
             }
         }
 
         /// <summary>Adds jobs that their callers still want, until the group has <paramref name="groupMax"/>.</summary>
         public void Take(List<WriteJob> group, int groupMax)
         {
-            while (group.Count < groupMax && _turns.TryDequeue(out var team))
+            while (group.Count < groupMax && _turns.First is { Value: var line })
             {
-                var line = _lines[team];
-                var job = line.Dequeue();
+                var job = line.Take();
+                _turns.RemoveFirst();
                 if (line.Count > 0)
                 {
-                    _turns.Enqueue(team);
+                    _turns.AddLast(line.Turn);
                 }
                 else
                 {
-                    _lines.Remove(team);
+                    _lines.Remove(line.Team);
                 }
 
                 if (job.TryStart())
@@ -181,17 +180,47 @@ internal sealed class WriteQueue(int slots) : IDisposable
             }
         }
 
-        public List<WriteJob> CutBehind(int perTeamMax)
+        public List<WriteJob> CutBehind(int perTeamMax) => [.. _lines.Values.SelectMany(line => line.CutBehind(perTeamMax))];
+
+        private Line LineOf(TeamScope team)
         {
-            var cut = new List<WriteJob>();
-            foreach (var (team, line) in _lines.Where(pair => pair.Value.Count > perTeamMax).ToArray())
+            if (!_lines.TryGetValue(team, out var line))
             {
-                var jobs = line.ToArray();
-                _lines[team] = new Queue<WriteJob>(jobs[..perTeamMax]);
-                cut.AddRange(jobs[perTeamMax..]);
+                _lines[team] = line = new Line(team);
+                _turns.AddLast(line.Turn);
             }
 
-            return cut;
+            return line;
+        }
+    }
+
+    /// <summary>The jobs of a team: those that were taken and came back, then the others.</summary>
+    private sealed class Line
+    {
+        private readonly Stack<WriteJob> _returned = new();
+
+        private Queue<WriteJob> _others = new();
+
+        public Line(TeamScope team) => (Team, Turn) = (team, new LinkedListNode<Line>(this));
+
+        public TeamScope Team { get; }
+
+        public LinkedListNode<Line> Turn { get; }
+
+        public int Count => _returned.Count + _others.Count;
+
+        public void Add(WriteJob job) => _others.Enqueue(job);
+
+        public void Return(WriteJob job) => _returned.Push(job);
+
+        public WriteJob Take() => _returned.TryPop(out var job) ? job : _others.Dequeue();
+
+        public IEnumerable<WriteJob> CutBehind(int max)
+        {
+            var jobs = _returned.Concat(_others).ToArray();
+            _returned.Clear();
+            _others = new Queue<WriteJob>(jobs.Take(max));
+            return jobs.Skip(max);
         }
     }
 }

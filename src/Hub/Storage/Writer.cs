@@ -36,7 +36,7 @@ internal sealed class Writer : IAsyncDisposable
     // Jobs fail in rows: who sends one that is refused sends more.
     private static readonly TimeSpan CarefulFor = TimeSpan.FromMilliseconds(100);
 
-    private const int BulkJobsMin = 8;
+    private const int TakenMin = 8;
 
     // Between attempts to open the connection, doubling from the first to the last.
     private static readonly TimeSpan ReopenDelayMin = TimeSpan.FromMilliseconds(50);
@@ -69,7 +69,8 @@ internal sealed class Writer : IAsyncDisposable
     private DbConnection? _connection;
     private TimeSpan _reopenDelay;
 
-    // Bulk jobs taken into the next group: twice those that ran in the last.
+    // Jobs taken into the next group, all and of bulk alone: twice those that ran in the last, since what is taken in vain has its cost.
+    private int _jobsMax = GroupJobsMax;
     private int _bulkJobsMax = GroupJobsMax;
 
     private long? _sharedAt;
@@ -125,7 +126,7 @@ internal sealed class Writer : IAsyncDisposable
         var group = new List<WriteJob>(GroupJobsMax);
         try
         {
-            while (_queue.Take(group, GroupJobsMax, _bulkJobsMax))
+            while (_queue.Take(group, _jobsMax, _bulkJobsMax))
             {
                 RunGroup([.. group], mayLeave: true, isCareful: group.Count == 1 || IsRecent(_failedAt, CarefulFor));
                 group.Clear();
@@ -317,9 +318,10 @@ internal sealed class Writer : IAsyncDisposable
             }
         }
 
-        if (mayLeave && jobs[^1].IsBulk)
+        if (mayLeave)
         {
-            _bulkJobsMax = Math.Clamp(2 * bulkRan, BulkJobsMin, GroupJobsMax);
+            _jobsMax = Math.Clamp(2 * (left.Count == 0 ? _jobsMax : jobs.Length - left.Count), TakenMin, GroupJobsMax);
+            _bulkJobsMax = jobs[^1].IsBulk ? Math.Clamp(2 * bulkRan, TakenMin, GroupJobsMax) : _bulkJobsMax;
         }
 
         return left;
