@@ -113,7 +113,7 @@ internal sealed partial class ChatGrpcService(
             host.TeamId, tx => ChatLog.Send(tx, host.TeamId, host.HostId, draft.Clone(), key, fingerprint), context.CancellationToken);
         if (created)
         {
-            links.Wake(host.HostId);
+            links.Find(host.HostId)?.WakeForChat();
         }
 
         return new() { Message = message, Created = created };

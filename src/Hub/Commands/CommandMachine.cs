@@ -58,6 +58,10 @@ internal static class CommandMachine
     /// <summary>Writes the first timeline entry of a command just inserted.</summary>
     public static void Created(StoreTransaction tx, CommandRow row) => Note(tx, row, row.StateValue, row.ReasonValue, row.Attempt, "");
 
+    /// <summary>Whether anything is queued for the node or under way there.</summary>
+    public static bool HasOpen(StoreTransaction tx, string hostId) => tx.QuerySingleOrDefault<long?>(
+        "select 1 from commands where host_id = @hostId and state in ('QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit 1", new { hostId }) is not null;
+
     /// <summary>Takes the oldest queued commands for the node and marks them offered.</summary>
     public static IReadOnlyList<CommandRow> Offer(StoreTransaction tx, string hostId, int limit, TimeSpan offeredFor)
     {

@@ -54,14 +54,23 @@ internal sealed class Handshake(
         Validate(hello);
         await quarantine.AdmitAsync(node, hello.InstanceId, cancellation);
         var linkId = EntityId.New("link", time);
-        var (identity, welcome, chatFrom) = await store.WriteAsync(node.TeamId, tx => Accept(tx, node, hello, linkId), cancellation);
-        var link = new Link(
-            identity, welcome, chatFrom, options.Value, store, lanes, guards, time, logs.CreateLogger<Link>());
-        registry.Open(link);
-        return link;
+        Link? link = null;
+        await store.WriteAsync(
+            node.TeamId,
+            tx =>
+            {
+                var (identity, welcome, chatFrom, isDue) = Accept(tx, node, hello, linkId);
+
+                // With the commit: whoever makes something for the node after it finds the link and wakes it.
+                tx.OnCommitted(() => registry.Open(
+                    link = new Link(identity, welcome, chatFrom, isDue, options.Value, store, lanes, guards, time, logs.CreateLogger<Link>())));
+            },
+            cancellation);
+        return link!;
     }
 
-    private (LinkIdentity Identity, Welcome Welcome, long ChatFrom) Accept(StoreTransaction tx, Principal.Node node, Hello hello, string linkId)
+    private (LinkIdentity Identity, Welcome Welcome, long ChatFrom, bool IsDue) Accept(
+        StoreTransaction tx, Principal.Node node, Hello hello, string linkId)
     {
         var row = tx.QuerySingle<LinkRow>(RowSql, new { hostId = node.HostId });
         if (row.RevokedAt is not null || row.DeletedAt is not null)
@@ -137,7 +146,7 @@ internal sealed class Handshake(
             welcome.Rejected.AddRange(LaneEntries.RejectedUnnoted(tx, node.HostId, hello.JournalId));
         }
 
-        return (identity, welcome, chatFrom);
+        return (identity, welcome, chatFrom, chatFrom != row.ChatDownSeq || CommandMachine.HasOpen(tx, node.HostId));
     }
 
     /// <summary>Where each lane goes on; the first rule that fits.</summary>

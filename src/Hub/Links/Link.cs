@@ -36,8 +36,13 @@ internal sealed partial class Link
     private long _heardAt;
     private long _wroteAt;
 
+    // What the next round looks for: a look for commands costs a commit, so it is taken where there may be some.
+    private volatile bool _commandsDue;
+    private volatile bool _chatDue;
+
+    /// <param name="isDue">Whether the node is due anything from the start.</param>
     public Link(
-        LinkIdentity identity, Welcome welcome, long chatFrom, LinkOptions options, Store store, LaneEntries lanes,
+        LinkIdentity identity, Welcome welcome, long chatFrom, bool isDue, LinkOptions options, Store store, LaneEntries lanes,
         StoreGuards guards, TimeProvider time, ILogger<Link> log)
     {
         Identity = identity;
@@ -47,7 +52,10 @@ internal sealed partial class Link
         _chatSent = _chatAcked = chatFrom;
         OpenedAt = _heardAt = _wroteAt = time.GetTimestamp();
         Outbox.Control(new ConnectResponse { Welcome = welcome });
-        Wake();
+        if (isDue)
+        {
+            Wake();
+        }
     }
 
     public LinkIdentity Identity { get; }
@@ -70,7 +78,18 @@ internal sealed partial class Link
     public void Wrote() => Volatile.Write(ref _wroteAt, _time.GetTimestamp());
 
     /// <summary>There may be something for the node: chat, offers, cancels.</summary>
-    public void Wake() => _due.Set();
+    public void Wake()
+    {
+        _commandsDue = true;
+        WakeForChat();
+    }
+
+    /// <summary>There may be chat for the node.</summary>
+    public void WakeForChat()
+    {
+        _chatDue = true;
+        _due.Set();
+    }
 
     public Task WaitUntilDueAsync(CancellationToken cancellation) => _due.WaitAsync(cancellation);
 
@@ -146,8 +165,17 @@ internal sealed partial class Link
             return;
         }
 
-        await PumpCommandsAsync(cancellation);
-        await PumpChatAsync(cancellation);
+        if (_commandsDue)
+        {
+            _commandsDue = false;
+            await PumpCommandsAsync(cancellation);
+        }
+
+        if (_chatDue)
+        {
+            _chatDue = false;
+            await PumpChatAsync(cancellation);
+        }
     }
 
     private async Task ReceiveBatchAsync(Batch batch, LinkInbound inbound, CancellationToken cancellation)
@@ -172,7 +200,12 @@ internal sealed partial class Link
         if (answer.Ack is not null && batch.Lane == Lane.Commands)
         {
             inbound.CommandsMoved(batch);
-            Wake(); // Accepted offers make room for others.
+            // An attempt that did not succeed may be due again.
+            _commandsDue |= batch.Entries.Any(entry => entry.CommandOutcome is { State: not CommandState.Succeeded });
+            if (_commandsDue)
+            {
+                _due.Set();
+            }
         }
     }
 
@@ -278,6 +311,7 @@ internal sealed partial class Link
         var room = LinkOptions.OffersMax - Outbox.WorkWaiting;
         if (room <= 0)
         {
+            _commandsDue = true; // The node's next word on a command wakes the pump again.
             return;
         }
 
@@ -298,6 +332,8 @@ internal sealed partial class Link
         {
             Outbox.Work(new ConnectResponse { Offer = row.ToOffer(nowMs) });
         }
+
+        _commandsDue |= offers.Count == room; // There may be more.
     }
 
     private async Task PumpChatAsync(CancellationToken cancellation)
@@ -348,7 +384,7 @@ internal sealed partial class Link
         }
 
         Outbox.Chat(new ConnectResponse { Batch = batch });
-        Wake();
+        WakeForChat();
     }
 
     private async Task ConfirmChatAsync(long seq, CancellationToken cancellation)
@@ -384,7 +420,7 @@ internal sealed partial class Link
                 return true;
             },
             cancellation);
-        Wake();
+        WakeForChat();
     }
 
     private void ReplayChat(long expected)
@@ -394,7 +430,7 @@ internal sealed partial class Link
             _chatSent = Math.Clamp(expected - 1, _chatAcked, _chatSent);
         }
 
-        Wake();
+        WakeForChat();
     }
 
     [LoggerMessage(
