@@ -12,6 +12,9 @@ internal static class GrowthFigures
     /// <summary>Hosts whose tasks fill the store; none of them is linked.</summary>
     private const int FillHosts = 500;
 
+    /// <summary>Changes of each task before any count.</summary>
+    private const int Rounds = 2;
+
     /// <summary>How far from the smallest's counts as flat.</summary>
     private const double Flat = 0.2;
 
@@ -47,6 +50,8 @@ internal static class GrowthFigures
             EntriesPerBatch = DeltaFigures.EntriesPerBatch,
             BatchesOnTheWay = Math.Clamp(BatchesOnTheWay / nodes, 1, DeltaFigures.BatchesOnTheWay),
         });
+        // Afterwards each change is of a task that is stored, however many nodes there are.
+        await swarm.UntilAsync(report => report.DeltasAcked >= Rounds * nodes * SwarmNode.Tasks, SwarmScene.Patience);
         var period = await DeltaFigures.WatchAsync(swarm, nodes, seconds);
         return [period.DeltasPerSecond, period.Deltas.Quantile(0.5).TotalMicroseconds, period.Deltas.Quantile(0.99).TotalMicroseconds];
     }
