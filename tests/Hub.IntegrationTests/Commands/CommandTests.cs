@@ -2,6 +2,7 @@ using System.Text.Json;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Hub.Contracts.V1;
+using Hub.Storage;
 using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Commands;
@@ -591,6 +592,44 @@ public abstract class CommandTests(StoreFixture fixture)
         }
 
         Assert.Equal((id, CommandState.Running, "large"), (seen.Id, seen.State, seen.Result.StringValue));
+    }
+
+    [Fact]
+    public async Task Commands_OnALink_TakeACommitForHelloAndFourEach()
+    {
+        var commits = 0;
+        var options = await fixture.CreateDatabaseAsync() with { FaultInjector = step => Interlocked.Add(ref commits, step == WriteStep.AfterCommit ? 1 : 0) };
+        await using var hub = await HubHost.StartAsync(fixture, options, new ManualTimeProvider());
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var owner = hub.As(await hub.UserTokenAsync());
+        var before = Volatile.Read(ref commits);
+
+        await using var link = await RawNode.ConnectAsync(hub, credential);
+        await link.ReadUntilAsync(frame => frame.Welcome is not null);
+        for (var seq = 1; seq <= 3; seq += 2)
+        {
+            (await owner.WriteAsync($"/api/hosts/{hostId}/commands", "{\"type\":\"echo\"}")).Expect(201);
+            var id = (await link.ReadUntilAsync(frame => frame.Offer is not null)).Offer.CommandId;
+            await link.SendAsync(RawNode.Commands(seq, Accepted(id)));
+            await link.ReadUntilAsync(frame => frame.Ack?.Seq == seq);
+            await link.SendAsync(RawNode.Commands(seq + 1, Outcome(id, CommandState.Succeeded)));
+            await link.ReadUntilAsync(frame => frame.Ack?.Seq == seq + 1);
+        }
+
+        Assert.Equal(1 + (2 * 4), Volatile.Read(ref commits) - before); // Created, offered, accepted, done.
+    }
+
+    [Fact]
+    public async Task Attempt_ThatFailedAndMayBeRepeated_IsOfferedAgainOnTheLink()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        await using var link = await scene.ConnectAsync();
+        var id = await scene.RunAsync(link, "{\"type\":\"echo\",\"max_attempts\":2}");
+
+        await link.SendAsync(RawNode.Commands(3, Outcome(id, CommandState.Failed)));
+
+        var again = (await link.ReadUntilAsync(frame => frame.Offer is not null)).Offer;
+        Assert.Equal((id, 2), (again.CommandId, again.Attempt));
     }
 
     [Fact]
