@@ -91,6 +91,15 @@ internal sealed partial class Link
         _due.Set();
     }
 
+    /// <summary>The outbox is empty: chat that waited for room there may follow.</summary>
+    public void Drained()
+    {
+        if (_chatDue)
+        {
+            _due.Set();
+        }
+    }
+
     public Task WaitUntilDueAsync(CancellationToken cancellation) => _due.WaitAsync(cancellation);
 
     /// <summary>Ends the link: its last frame says why.</summary>
@@ -338,10 +347,21 @@ internal sealed partial class Link
 
     private async Task PumpChatAsync(CancellationToken cancellation)
     {
+        if (Outbox.ChatWaiting > 0)
+        {
+            _chatDue = true;
+            if (Outbox.ChatWaiting == 0)
+            {
+                _due.Set(); // It left before it could be known that there is more.
+            }
+
+            return;
+        }
+
         long after;
         lock (_gate)
         {
-            if (_chatSent - _chatAcked >= LinkOptions.WindowBatches || Outbox.ChatWaiting > 0)
+            if (_chatSent - _chatAcked >= LinkOptions.WindowBatches)
             {
                 return; // The node's acknowledgement wakes the pump again.
             }

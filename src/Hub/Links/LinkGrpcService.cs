@@ -201,6 +201,7 @@ internal sealed partial class LinkGrpcService(
 
                 if (!link.Outbox.IsClosed)
                 {
+                    link.Drained();
                     await link.Outbox.WaitAsync(stopping);
                     taken = link.Outbox.TryTake(out frame);
                 }

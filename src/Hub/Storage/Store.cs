@@ -12,6 +12,8 @@ internal sealed class Store : IAsyncDisposable
 
     private readonly Writer[] _writers;
 
+    private volatile bool _closed;
+
     private Store(StoreEngine engine, int schemaVersion, StoreOptions options, TimeProvider time, ILoggerFactory logs)
     {
         _engine = engine;
@@ -102,6 +104,11 @@ internal sealed class Store : IAsyncDisposable
     public async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct = default)
     {
         Condition.ThrowIfLost();
+        if (_closed)
+        {
+            throw new StoreUnavailableException(StoreFault.Away, "The store is closed.");
+        }
+
         try
         {
             return await _engine.ReadAsync(scope, (connection, transaction) => read(new StoreReader(Dialect, connection, transaction, ct)), ct);
@@ -123,6 +130,7 @@ internal sealed class Store : IAsyncDisposable
         {
             await writer.DisposeAsync();
         }
+        _closed = true;
         await _engine.DisposeAsync();
     }
 
