@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Sockets;
 using Grpc.Net.Client;
 using Hub.Benchmarks.V1;
@@ -197,12 +198,16 @@ internal static class RuntimeLoads
     {
         using var client = Client(address);
         var frame = RuntimeNotes.Frame();
+        var contentType = new MediaTypeHeaderValue(RuntimeServers.ContentType);
         await Task.WhenAll(Enumerable.Range(0, InFlight).Select(_ => Task.Run(async () =>
         {
             while (clock.IsRunning)
             {
                 var sent = Stopwatch.GetTimestamp();
-                using var request = Request(HttpMethod.Post, RuntimeServers.EchoPath, new ByteArrayContent(frame));
+                using var request = Request(HttpMethod.Post, RuntimeServers.EchoPath, new ByteArrayContent(frame) { Headers = { ContentType = contentType } });
+                request.Headers.TryAddWithoutValidation("te", "trailers");
+                request.Headers.TryAddWithoutValidation(RuntimeServers.AcceptEncoding, RuntimeServers.Encodings);
+                request.Headers.TryAddWithoutValidation("user-agent", "grpc-csharp-runtime/1.0");
                 using var response = await client.SendAsync(request);
                 await response.Content.ReadAsByteArrayAsync();
                 clock.Count(1, sent);

@@ -20,6 +20,11 @@ internal static class RuntimeServers
     /// <summary>Messages for each answer of Upload.</summary>
     public const int AckEvery = 64;
 
+    // What a gRPC call has before and behind its message, for the floor of calls: they are of its bytes.
+    public const string ContentType = "application/grpc";
+    public const string AcceptEncoding = "grpc-accept-encoding";
+    public const string Encodings = "identity,gzip";
+
     public const string EchoPath = "/floor/echo";
     public const string UploadPath = "/floor/upload";
     public const string HoldPath = "/floor/hold";
@@ -97,9 +102,12 @@ internal static class RuntimeServers
         }
     }
 
-    /// <summary>Kestrel alone: the body comes back.</summary>
+    /// <summary>Kestrel alone: the body comes back, with the headers and trailers of a gRPC call.</summary>
     private static async Task EchoAsync(HttpContext context)
     {
+        context.Response.ContentType = ContentType;
+        context.Response.Headers[AcceptEncoding] = Encodings;
+        context.Response.AppendTrailer("grpc-status", "0");
         var reader = context.Request.BodyReader;
         while (true)
         {
