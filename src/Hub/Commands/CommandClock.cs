@@ -6,7 +6,7 @@ namespace Hub.Commands;
 
 /// <summary>
 /// Moves commands that are due by the Hub's clock, once a second and in small batches, and wakes links that have something to send: also
-/// for commands another replica created.
+/// for commands another replica created or is asked to cancel.
 /// </summary>
 internal sealed partial class CommandClock(Store store, LinkRegistry links, TimeProvider time, ILogger<CommandClock> log)
     : BackgroundService
@@ -25,9 +25,13 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
         limit @limit
         """;
 
-    private const string WaitingSql = """
-        select distinct l.host_id from links l join commands c on c.host_id = l.host_id
-        where l.replica_id = @replicaId and l.state = 'LIVE' and c.state = 'QUEUED'
+    /// <summary>From the commands, which are few, to their links, which are many.</summary>
+    internal const string WaitingSql = """
+        select l.host_id from commands c cross join links l
+        where c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED') and c.state = 'QUEUED' and c.accept_by > @now
+            and l.host_id = c.host_id and l.replica_id = @replicaId and l.state = 'LIVE'
+        union select l.host_id from commands c cross join links l
+        where c.cancel_by is not null and c.cancel_by > @now and l.host_id = c.host_id and l.replica_id = @replicaId and l.state = 'LIVE'
         """;
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
@@ -48,7 +52,7 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
         }
 
         var waiting = await store.ReadAsync(
-            TeamScope.System, reader => reader.QueryAsync<string>(WaitingSql, new { replicaId = links.ReplicaId }), cancellation);
+            TeamScope.System, reader => reader.QueryAsync<string>(WaitingSql, new { now = time.NowMs(), replicaId = links.ReplicaId }), cancellation);
         foreach (var hostId in waiting)
         {
             links.Wake(hostId);

@@ -10,6 +10,8 @@ namespace Hub.IntegrationTests.Commands;
 /// <summary>The commands of hosts, from creation to a terminal state, by REST polls and over raw links.</summary>
 public abstract class CommandTests(StoreFixture fixture)
 {
+    protected StoreFixture Fixture { get; } = fixture;
+
     [Theory]
     [InlineData("key", null)]
     [InlineData(null, "key")]
@@ -18,7 +20,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData(null, "\"key\"")]
     public async Task Create_RepeatedWithTheKey_AnswersTheSameCommand(string? field, string? header)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var body = JsonSerializer.Serialize(new { type = "echo", payload = new { b = 1, a = new { d = 2, c = 3 } }, idempotency_key = field ?? "" });
         var sameInOtherOrder = """{"payload":{"a":{"c":3.0,"d":2},"b":1},"idempotencyKey":"key","type":"echo"}""";
         (string, string)[] headers = header is null ? [] : [("Idempotency-Key", header)];
@@ -35,7 +37,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Create_KeyInFieldAndHeaderDiffer_IsRefused()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
 
         var answer = await scene.Owner.WriteAsync(scene.Commands, new { type = "echo", idempotency_key = "a" }, ("Idempotency-Key", "b"));
 
@@ -49,7 +51,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData("""{"type":"echo","payload":{"a":1},"max_attempts":2,"idempotency_key":"key"}""")]
     public async Task Create_SameKeyOtherRequest_IsRefused(string other)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await scene.Owner.WriteAsync(scene.Commands, """{"type":"echo","payload":{"a":1},"idempotency_key":"key"}""");
 
         var answer = await scene.Owner.WriteAsync(scene.Commands, other);
@@ -61,7 +63,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Create_SameKeyForAnotherHost_IsAnotherCommand()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var (otherId, _) = await scene.Hub.ClaimAsync("other");
         await scene.Owner.WriteAsync(scene.Commands, new { type = "echo", idempotency_key = "key" });
 
@@ -71,7 +73,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Create_ConcurrentTwins_AreOneCommand()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
 
         var twins = await Task.WhenAll(Enumerable.Range(0, 20).Select(
             _ => scene.Owner.WriteAsync(scene.Commands, new { type = "echo", idempotency_key = "key" })));
@@ -84,7 +86,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Create_RepeatedAfterItsOwnExpiry_StillAnswersTheSameCommand()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var body = new { type = "echo", idempotency_key = "key", expiresAt = scene.Time.GetUtcNow().AddSeconds(10).ToString("O") };
         var first = (await scene.Owner.WriteAsync(scene.Commands, body)).Expect(201);
 
@@ -111,7 +113,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData("""{"type":"echo","payload":[1],"idempotency_key":"key"}""")]
     public async Task Create_Invalid_IsRefusedAndLeavesTheKeyFree(string invalid)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
 
         (await scene.Owner.WriteAsync(scene.Commands, invalid)).Expect(400);
 
@@ -121,7 +123,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Create_WithAMalformedTimeByGrpc_IsInvalid()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var client = new CommandService.CommandServiceClient(scene.Hub.Channel);
         var token = HubHost.With(await scene.Hub.UserTokenAsync());
         CreateCommandRequest[] malformed =
@@ -142,7 +144,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Create_PayloadTooLarge_Is413()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
 
         var answer = await scene.Owner.WriteAsync(scene.Commands, new { type = "echo", payload = new { text = new string('x', 256 * 1024) } });
 
@@ -152,7 +154,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Create_TypeTheNodeDidNotDeclare_IsRefusedWithTheList()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         (await scene.Owner.WriteAsync(scene.Commands, new { type = "anything" })).Expect(201); // Nothing declared yet.
         await using var link = await scene.ConnectAsync(hello => hello.CommandTypes.AddRange(["echo", "vm.start"]));
 
@@ -169,7 +171,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData("""{"type":"echo","ttl":"20"}""")]
     public async Task Accept_NotInTime_Expires(string body)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = (await scene.Owner.WriteAsync(scene.Commands, body)).Expect(201).String("command.id");
 
         scene.Pass(TimeSpan.FromSeconds(19));
@@ -185,7 +187,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Accept_ApprovalNotGivenInTime_Expires()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo","requires_approval":true,"ttl":5}""");
 
         scene.Pass(TimeSpan.FromSeconds(5));
@@ -196,7 +198,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Offer_OnALinkNotTakenIn30Seconds_IsMadeAgainAndUsesUpNoAttempt()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.CreateAsync("""{"type":"echo"}""");
         var first = await link.ReadUntilAsync(frame => frame.Offer is not null);
@@ -217,7 +219,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Offer_OnALinkThatEnds_IsMadeOnTheNext()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo"}""");
         await using (var first = await scene.ConnectAsync())
         {
@@ -233,7 +235,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Offer_ServedToAPoll_ComesBackAfter90SecondsAndNeverAfterAck()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo"}""");
         var served = (await scene.Node.ReadAsync(scene.Poll))["commands"].GetArrayLength();
 
@@ -254,7 +256,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Poll_WhileALinkIsLive_IsEmpty()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         await scene.CreateAsync("""{"type":"echo"}""");
 
@@ -266,7 +268,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Poll_OfTwoNodesAtOnce_ServesEachCommandOnce()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         for (var i = 0; i < 30; i++)
         {
             await scene.CreateAsync("""{"type":"echo"}""");
@@ -284,7 +286,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData("""{"type":"echo","requires_approval":true}""")]
     public async Task Cancel_OfWhatNoNodeHolds_IsImmediate(string body)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync(body);
 
         var cancelled = (await scene.CancelAsync(id)).Expect(200);
@@ -298,7 +300,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Cancel_OfAnOffer_TheNodeIsToldToForgetIt()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.CreateAsync("""{"type":"echo"}""");
         await link.ReadUntilAsync(frame => frame.Offer is not null);
@@ -318,7 +320,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData(CommandState.Succeeded, "SUCCEEDED")]
     public async Task Cancel_OfARunningCommand_EndsAsTheNodeSays(CommandState outcome, string end)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link);
 
@@ -335,7 +337,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Cancel_NotAnsweredIn10Seconds_IsNodeSilentAndALateResultIsKept()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link);
         await scene.CancelAsync(id);
@@ -358,7 +360,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Cancel_OfACommandAPollServed_TheNodeRunsItAnywayAndItsResultIsNotLost()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo"}""");
         await scene.Node.ReadAsync(scene.Poll);
         await scene.CancelAsync(id);
@@ -373,7 +375,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task LateResult_AfterExpiry_IsKeptBesideTheState()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo","ttl":5}""");
         await scene.Node.ReadAsync(scene.Poll);
         scene.Pass(TimeSpan.FromSeconds(5));
@@ -388,7 +390,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task LateResult_OfAStateTheHubDoesNotKnow_IsTakenAndDoesNotEndTheLink()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link);
         await scene.CancelAsync(id);
@@ -404,7 +406,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task RejectedNoted_OfALaneTheHubDoesNotKnow_IsSetAsideAndDoesNotEndTheLink()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
 
         await link.SendAsync(RawNode.Commands(1, new Entry { RejectedNoted = new() { Lane = (Lane)99, Seq = 1 } }));
@@ -416,7 +418,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Finish_NotInTime_IsLostAndALateResultIsKept()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link, """{"type":"echo","finish_within":"30s","max_attempts":3}""");
 
@@ -438,7 +440,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData(false, "REJECTED APPROVAL")]
     public async Task Approval_Decided_QueuesOrRejects(bool approve, string state)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         using var member = scene.Hub.As(await scene.Hub.UserTokenAsync("member@example.com", "Member"));
         var id = await scene.CreateAsync("""{"type":"echo","requires_approval":true}""");
         var unseen = (await scene.Node.ReadAsync(scene.Poll))["commands"].GetArrayLength();
@@ -457,7 +459,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Attempts_MoreThanOneAllowed_AFailureIsTriedAgainUntilTheyAreUsedUp()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo","max_attempts":2}""");
 
         await scene.Node.ReadAsync(scene.Poll);
@@ -482,7 +484,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Attempts_OneAllowed_AFailureIsTheEnd()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo"}""");
         await scene.Node.ReadAsync(scene.Poll);
 
@@ -497,7 +499,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData("another", "LOST JOURNAL_LOST")]
     public async Task Restart_RunningCommandTheNodeNoLongerNames_Ends(string journalId, string end)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         string id;
         await using (var first = await scene.ConnectAsync())
         {
@@ -514,7 +516,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [InlineData(NodeCommandState.Finished, Verdict.Keep, "RUNNING")]
     public async Task Reconnect_RunningCommandTheNodeStillHolds_GoesOn(NodeCommandState held, Verdict verdict, string state)
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         string id;
         await using (var first = await scene.ConnectAsync())
         {
@@ -535,7 +537,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Contact_LostWhileTheNodeHoldsACommand_ShowsSinceWhenAndChangesNothing()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         string id;
         await using (var link = await scene.ConnectAsync())
         {
@@ -558,7 +560,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Result_LargerThanALinkTakes_IsPutBeforeTheOutcome()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link);
         var large = new string('x', (8 * 1024 * 1024) - 1024);
@@ -575,7 +577,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Result_PutByItself_IsToldToThoseWhoWatch()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link);
         using var watch = new WatchService.WatchServiceClient(scene.Hub.Channel).Watch(
@@ -598,8 +600,8 @@ public abstract class CommandTests(StoreFixture fixture)
     public async Task Commands_OnALink_TakeACommitForHelloAndFourEach()
     {
         var commits = 0;
-        var options = await fixture.CreateDatabaseAsync() with { FaultInjector = step => Interlocked.Add(ref commits, step == WriteStep.AfterCommit ? 1 : 0) };
-        await using var hub = await HubHost.StartAsync(fixture, options, new ManualTimeProvider());
+        var options = await Fixture.CreateDatabaseAsync() with { FaultInjector = step => Interlocked.Add(ref commits, step == WriteStep.AfterCommit ? 1 : 0) };
+        await using var hub = await HubHost.StartAsync(Fixture, options, new ManualTimeProvider());
         var (hostId, credential) = await hub.ClaimAsync();
         using var owner = hub.As(await hub.UserTokenAsync());
         var before = Volatile.Read(ref commits);
@@ -622,7 +624,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Attempt_ThatFailedAndMayBeRepeated_IsOfferedAgainOnTheLink()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link, "{\"type\":\"echo\",\"max_attempts\":2}");
 
@@ -635,7 +637,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Result_Over8MiB_Is413()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         var id = await scene.CreateAsync("""{"type":"echo"}""");
 
         var answer = await scene.Node.CallAsync(HttpMethod.Put, $"{scene.Commands}/{id}/result", new { result = new string('x', 8 * 1024 * 1024) });
@@ -646,7 +648,7 @@ public abstract class CommandTests(StoreFixture fixture)
     [Fact]
     public async Task Timeline_ShowsEveryTransitionWithItsTime()
     {
-        await using var scene = await Scene.SetAsync(fixture);
+        await using var scene = await Scene.SetAsync(Fixture);
         await using var link = await scene.ConnectAsync();
         var id = await scene.RunAsync(link);
         scene.Pass(TimeSpan.FromSeconds(3));
@@ -660,7 +662,7 @@ public abstract class CommandTests(StoreFixture fixture)
         Assert.Equal(TimeSpan.FromSeconds(3), timeline[4].GetProperty("at").GetDateTimeOffset() - timeline[3].GetProperty("at").GetDateTimeOffset());
     }
 
-    private static Entry Accepted(string id) => new() { CommandAccepted = new() { CommandId = id, Attempt = 1 } };
+    protected static Entry Accepted(string id) => new() { CommandAccepted = new() { CommandId = id, Attempt = 1 } };
 
     private static Entry Outcome(string id, CommandState state) =>
         new() { CommandOutcome = new() { CommandId = id, Attempt = 1, State = state, Result = Value.ForString("did it") } };
@@ -754,4 +756,25 @@ public abstract class CommandTests(StoreFixture fixture)
 
 public sealed class SqliteCommandTests(SqliteStoreFixture fixture) : CommandTests(fixture), IClassFixture<SqliteStoreFixture>;
 
-public sealed class PostgresCommandTests(PostgresStoreFixture fixture) : CommandTests(fixture), IClassFixture<PostgresStoreFixture>;
+public sealed class PostgresCommandTests(PostgresStoreFixture fixture) : CommandTests(fixture), IClassFixture<PostgresStoreFixture>
+{
+    [Fact]
+    public async Task Cancel_OnAnotherReplicaThanTheLink_ReachesTheNode()
+    {
+        var options = await Fixture.CreateDatabaseAsync();
+        await using var here = await HubHost.StartAsync(Fixture, options);
+        await using var there = await HubHost.StartAsync(Fixture, options);
+        var (hostId, credential) = await here.ClaimAsync();
+        await using var link = await RawNode.ConnectAsync(here, credential);
+        using var you = there.As(await there.UserTokenAsync());
+        var commands = $"/api/hosts/{hostId}/commands";
+        var id = (await you.WriteAsync(commands, "{\"type\":\"echo\"}")).Expect(201).String("command.id");
+        await link.ReadUntilAsync(frame => frame.Offer is not null);
+        await link.SendAsync(RawNode.Commands(1, Accepted(id)));
+        await link.ReadUntilAsync(frame => frame.Ack?.Seq == 1);
+
+        (await you.WriteAsync($"{commands}/{id}/cancel", new { reason = "why" })).Expect(200);
+
+        Assert.Equal(id, (await link.ReadUntilAsync(frame => frame.Cancel is not null)).Cancel.CommandId);
+    }
+}
