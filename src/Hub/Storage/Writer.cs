@@ -69,6 +69,9 @@ internal sealed class Writer : IAsyncDisposable
     private DbConnection? _connection;
     private TimeSpan _reopenDelay;
 
+    // The scope the transaction is in, where that is known: to enter one costs PostgreSQL a round trip.
+    private TeamScope? _scope;
+
     // Jobs taken into the next group, all and of bulk alone: twice those that ran in the last, since what is taken in vain has its cost.
     private int _jobsMax = GroupJobsMax;
     private int _bulkJobsMax = GroupJobsMax;
@@ -198,6 +201,7 @@ internal sealed class Writer : IAsyncDisposable
             var open = _connection ??= OpenConnection();
             var unlocked = _options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
             transaction = _engine.BeginWrite(open);
+            _scope = null;
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
             work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
             left = RunJobs(jobs, open, transaction, work, mayLeave, isCareful, parted);
@@ -286,17 +290,19 @@ internal sealed class Writer : IAsyncDisposable
                 var together = apart.Contains(job) ? [] : Together(jobs[i..], work, isShared ? _engine.SharedWeightMax : AloneWeightMax);
                 if (!isCareful)
                 {
-                    _engine.EnterScope(open, transaction, job.Scope);
+                    EnterScope(open, transaction, job.Scope);
                     RunOrFail(together.Count > 1 ? together : [job], work);
                 }
                 else
                 {
                     _engine.BeginJob(open, transaction, job.Scope, releasePrevious: savepoint);
+                    _scope = job.Scope;
                     savepoint = true;
                     if (together.Count <= 1 || !TryRunTogether(together, open, transaction, work))
                     {
                         apart.UnionWith(together);
                         together = [];
+                        EnterScope(open, transaction, job.Scope); // Again, where those that ran together were undone.
                         RunIsolated(job, open, transaction, work);
                     }
                 }
@@ -306,7 +312,7 @@ internal sealed class Writer : IAsyncDisposable
             }
             else if (job.Failure is null)
             {
-                _engine.EnterScope(open, transaction, job.Scope);
+                EnterScope(open, transaction, job.Scope);
                 Run(job, work);
             }
 
@@ -427,6 +433,7 @@ internal sealed class Writer : IAsyncDisposable
     {
         try
         {
+            _scope = null; // Undone with the job.
             StoreEngine.RollBackJob(open, transaction);
         }
         catch (Exception rollback)
@@ -474,7 +481,7 @@ internal sealed class Writer : IAsyncDisposable
         var sql = $"select host_id, epoch from links where {dialect.In("host_id", "hosts")} order by host_id";
         if (transaction is not null)
         {
-            _engine.EnterScope(open, transaction, scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv)));
+            EnterScope(open, transaction, scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv)));
             sql += dialect.ForShare;
         }
         return open.Query<(string HostId, long Epoch)>(sql, new { hosts = dialect.InValue(hosts) }, transaction).AsList();
@@ -496,7 +503,7 @@ internal sealed class Writer : IAsyncDisposable
             returning event_seq
             """;
         var teams = work.Events.GroupBy(e => e.TeamId).OrderBy(team => team.Key, StringComparer.Ordinal).ToList();
-        _engine.EnterScope(open, transaction, TeamScope.Of(teams.Select(team => team.Key)));
+        EnterScope(open, transaction, TeamScope.Of(teams.Select(team => team.Key)));
         var numbered = new List<NumberedEvent>(work.Events.Count);
         var published = new List<(string, long)>(teams.Count);
         foreach (var team in teams)
@@ -508,6 +515,15 @@ internal sealed class Writer : IAsyncDisposable
         }
         _engine.Execute(open, transaction, InsertEvents, numbered);
         return published;
+    }
+
+    private void EnterScope(DbConnection open, DbTransaction transaction, TeamScope scope)
+    {
+        if (_scope != scope)
+        {
+            _engine.EnterScope(open, transaction, scope);
+            _scope = scope;
+        }
     }
 
     private void RunEffects(WriteJob job)
