@@ -209,10 +209,9 @@ internal sealed partial class Link
         if (answer.Ack is not null && batch.Lane == Lane.Commands)
         {
             inbound.CommandsMoved(batch);
-            // An attempt that did not succeed may be due again.
-            _commandsDue |= batch.Entries.Any(entry => entry.CommandOutcome is { State: not CommandState.Succeeded });
-            if (_commandsDue)
+            if (_commandsDue || batch.Entries.Any(entry => entry.CommandOutcome is { State: not CommandState.Succeeded }))
             {
+                _commandsDue = true; // An attempt that did not succeed may be due again.
                 _due.Set();
             }
         }
@@ -342,7 +341,10 @@ internal sealed partial class Link
             Outbox.Work(new ConnectResponse { Offer = row.ToOffer(nowMs) });
         }
 
-        _commandsDue |= offers.Count == room; // There may be more.
+        if (offers.Count == room)
+        {
+            _commandsDue = true; // There may be more.
+        }
     }
 
     private async Task PumpChatAsync(CancellationToken cancellation)
