@@ -20,13 +20,10 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
     /// <summary>Rest after a batch, in times of what it took: a team that has reached its bound has as much removed as it adds.</summary>
     private const int RestTimes = 2;
 
-    /// <summary>Of each team whose oldest event is too old, those among the next that are: events get older in the order of their numbers.</summary>
+    /// <summary>Teams whose oldest event is too old, with its number: a look at one row for each team.</summary>
     private const string OldEventsSql = """
-        delete from events where (team_id, seq) in (
-            select e.team_id, e.seq from team_counters c cross join events e
-            where (select o.at from events o where o.team_id = c.team_id order by o.seq limit 1) <= @before
-                and e.team_id = c.team_id and e.seq < @limit + (select min(o.seq) from events o where o.team_id = c.team_id) and e.at <= @before
-            limit @limit)
+        select c.team_id, (select min(e.seq) from events e where e.team_id = c.team_id) as seq from team_counters c
+        where (select e.at from events e where e.team_id = c.team_id order by e.seq limit 1) <= @before
         """;
 
     /// <summary>Each removes a batch and tells its size.</summary>
@@ -56,9 +53,23 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
         """,
         new { before = tx.NowMs - (long)TombstonesKept.TotalMilliseconds, limit = BatchMax });
 
-    private static int SweepEvents(StoreTransaction tx) => tx.Execute(
-        OldEventsSql,
-        new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
+    /// <summary>Events get older in the order of their numbers, so those that are too old are the first.</summary>
+    private static int SweepEvents(StoreTransaction tx)
+    {
+        var before = tx.NowMs - (long)EventsKept.TotalMilliseconds;
+        var removed = 0;
+        foreach (var (teamId, seq) in tx.Query<(string TeamId, long Seq)>(OldEventsSql, new { before }))
+        {
+            var end = seq + BatchMax - removed;
+            removed += tx.Execute("delete from events where team_id = @teamId and seq >= @seq and seq < @end and at <= @before", new { teamId, seq, end, before });
+            if (removed == BatchMax)
+            {
+                break;
+            }
+        }
+
+        return removed;
+    }
 
     private static int SweepSurplus(StoreTransaction tx) => tx.Execute(
         """
