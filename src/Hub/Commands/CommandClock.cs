@@ -34,6 +34,10 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
         where c.cancel_by is not null and c.cancel_by > @now and l.host_id = c.host_id and l.replica_id = @replicaId and l.state = 'LIVE'
         """;
 
+    /// <summary>Chat that another replica took for a node whose link is here.</summary>
+    internal const string ChatSql =
+        "select host_id from links where replica_id = @replicaId and chat_down_seq > chat_down_acked and state = 'LIVE'";
+
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
         Periodic.RunAsync(Tick, time, SweepAsync, LogNotSwept, stoppingToken);
 
@@ -56,6 +60,12 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
         foreach (var hostId in waiting)
         {
             links.Wake(hostId);
+        }
+
+        foreach (var hostId in await store.ReadAsync(
+            TeamScope.System, reader => reader.QueryAsync<string>(ChatSql, new { replicaId = links.ReplicaId }), cancellation))
+        {
+            links.Find(hostId)?.WakeForChat();
         }
     }
 

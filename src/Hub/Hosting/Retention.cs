@@ -75,7 +75,7 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
         """
         delete from events where (team_id, seq) in (
             select e.team_id, e.seq from events e join team_counters c on c.team_id = e.team_id
-            where e.seq <= c.event_seq - @max limit @limit)
+            where e.seq <= c.event_seq - @max order by e.team_id, e.seq limit @limit)
         """,
         new { max = EventsPerTeamMax, limit = BatchMax });
 

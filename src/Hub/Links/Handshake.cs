@@ -72,6 +72,8 @@ internal sealed class Handshake(
     private (LinkIdentity Identity, Welcome Welcome, long ChatFrom, bool IsDue) Accept(
         StoreTransaction tx, Principal.Node node, Hello hello, string linkId)
     {
+        // First, for it locks the row: what other replicas commit afterwards, chat for the node as well, comes after what is read here.
+        var epoch = tx.RaiseEpoch(node.HostId, above: hello.JournalEpoch)!.Value;
         var row = tx.QuerySingle<LinkRow>(RowSql, new { hostId = node.HostId });
         if (row.RevokedAt is not null || row.DeletedAt is not null)
         {
@@ -83,7 +85,6 @@ internal sealed class Handshake(
             throw Access.TeamSuspended(node.TeamId);
         }
 
-        var epoch = tx.RaiseEpoch(node.HostId, above: hello.JournalEpoch)!.Value;
         var journalNew = row.JournalId != hello.JournalId; // The first one too: what the node has besides it is not known here.
         var starts = Starts(row, hello, journalNew);
         var rewound = starts.Any(start => start.Reason == SnapshotReason.JournalRewound);

@@ -320,6 +320,11 @@ internal sealed partial class Link
         if (room <= 0)
         {
             _commandsDue = true; // The node's next word on a command wakes the pump again.
+            if (Outbox.WorkWaiting < LinkOptions.OffersMax)
+            {
+                _due.Set(); // It may have been said before this was known.
+            }
+
             return;
         }
 
@@ -328,6 +333,11 @@ internal sealed partial class Link
             Identity.Fence,
             tx => (CommandMachine.Offer(tx, Identity.HostId, room, CommandMachine.OfferOnLink), CommandMachine.CancelsUnanswered(tx, Identity.HostId), tx.NowMs),
             cancellation);
+        if (offers.Count == room)
+        {
+            _commandsDue = true; // There may be more, when the node has answered the first of these.
+        }
+
         foreach (var row in cancels.Where(row => _cancelsSent.Add($"{row.CommandId}/{row.Attempt}")))
         {
             Outbox.Work(new ConnectResponse
@@ -341,10 +351,6 @@ internal sealed partial class Link
             Outbox.Work(new ConnectResponse { Offer = row.ToOffer(nowMs) });
         }
 
-        if (offers.Count == room)
-        {
-            _commandsDue = true; // There may be more.
-        }
     }
 
     private async Task PumpChatAsync(CancellationToken cancellation)
@@ -433,6 +439,7 @@ internal sealed partial class Link
             return;
         }
 
+        WakeForChat(); // Whatever becomes of the write: the node has room again.
         await _store.WriteFencedAsync(
             Identity.TeamId,
             Identity.Fence,
@@ -442,7 +449,6 @@ internal sealed partial class Link
                 return true;
             },
             cancellation);
-        WakeForChat();
     }
 
     private void ReplayChat(long expected)

@@ -759,6 +759,23 @@ public sealed class SqliteCommandTests(SqliteStoreFixture fixture) : CommandTest
 public sealed class PostgresCommandTests(PostgresStoreFixture fixture) : CommandTests(fixture), IClassFixture<PostgresStoreFixture>
 {
     [Fact]
+    public async Task Chat_SentOnAnotherReplicaThanTheLink_ReachesTheNode()
+    {
+        var options = await Fixture.CreateDatabaseAsync();
+        await using var here = await HubHost.StartAsync(Fixture, options);
+        await using var there = await HubHost.StartAsync(Fixture, options);
+        var (hostId, credential) = await here.ClaimAsync();
+        await using var link = await RawNode.ConnectAsync(here, credential);
+        await link.ReadUntilAsync(frame => frame.Welcome is not null);
+        using var you = there.As(await there.UserTokenAsync());
+
+        (await you.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "hello" })).Expect(201);
+
+        var batch = (await link.ReadUntilAsync(frame => frame.Batch is not null)).Batch;
+        Assert.Equal("hello", batch.Entries[0].Chat.Content);
+    }
+
+    [Fact]
     public async Task Cancel_OnAnotherReplicaThanTheLink_ReachesTheNode()
     {
         var options = await Fixture.CreateDatabaseAsync();

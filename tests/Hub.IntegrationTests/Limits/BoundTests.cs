@@ -159,7 +159,8 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
     [Fact]
     public async Task Offers_MoreThanANodeMayHold_WaitUntilItAcceptsSome()
     {
-        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        // The clock that offers what waits stands still.
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), new ManualTimeProvider());
         var (hostId, credential) = await hub.ClaimAsync();
         using var owner = hub.As(await hub.UserTokenAsync());
         for (var i = 0; i <= LinkOptions.OffersMax; i++)

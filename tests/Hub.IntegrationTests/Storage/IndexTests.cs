@@ -26,6 +26,7 @@ public abstract class IndexTests(StoreFixture fixture)
         ["open conflicts of a team"] = (WatchFeed.OpenConflictsSql, "sync_conflicts_open"),
         ["records past their time"] = (PlanRetention.RecordsSql, "records_history"),
         ["approvals nobody names"] = (RunApprovals.StaleSql, "records_polled"),
+        ["chat that waits for a link"] = (CommandClock.ChatSql, "links_chat"),
         ["a host's activity"] = (HostDirectory.ActivitySql, "events_host"),
     };
 
