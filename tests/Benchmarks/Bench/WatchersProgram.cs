@@ -37,7 +37,6 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
     private const string SseMediaType = "text/event-stream";
     private const string WatchPath = "/api/watch?cursor=now&kinds=WATCH_KIND_TASK";
     private const string GrpcPath = "/hub.v1.WatchService/Watch";
-    private const string GrpcMediaType = "application/grpc";
     private const string AtField = "\"at\":\"";
 
     private static readonly WatchRequest Tasks = new() { Cursor = "now", Kinds = { WatchKind.Task } };
@@ -117,10 +116,8 @@ internal sealed class WatchersProgram(WatchersPlan plan) : IDisposable
 
     private HttpRequestMessage GrpcRequest()
     {
-        var request = RuntimeLoads.Request(HttpMethod.Post, GrpcPath, new ByteArrayContent(RuntimeNotes.FrameOf(Tasks)));
-        request.Content!.Headers.ContentType = new MediaTypeHeaderValue(GrpcMediaType);
+        var request = RuntimeLoads.CallRequest(GrpcPath, RuntimeNotes.FrameOf(Tasks));
         request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", plan.ApiKey);
-        request.Headers.TE.Add(new TransferCodingWithQualityHeaderValue("trailers"));
         return request;
     }
 

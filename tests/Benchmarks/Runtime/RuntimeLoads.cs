@@ -89,6 +89,18 @@ internal static class RuntimeLoads
         Content = content,
     };
 
+    /// <summary>The request of a gRPC call, as a client of ours has it.</summary>
+    /// <param name="frame">Its only message, framed.</param>
+    public static HttpRequestMessage CallRequest(string path, byte[] frame)
+    {
+        var content = new ByteArrayContent(frame) { Headers = { ContentType = new MediaTypeHeaderValue(RuntimeServers.ContentType) } };
+        var request = Request(HttpMethod.Post, path, content);
+        request.Headers.TryAddWithoutValidation("te", "trailers");
+        request.Headers.TryAddWithoutValidation(RuntimeServers.AcceptEncoding, RuntimeServers.Encodings);
+        request.Headers.TryAddWithoutValidation("user-agent", "grpc-csharp-runtime/1.0");
+        return request;
+    }
+
     private static async Task PingPongAsync(Uri address, LoadClock clock)
     {
         using var channel = GrpcChannel.ForAddress(address);
@@ -198,16 +210,12 @@ internal static class RuntimeLoads
     {
         using var client = Client(address);
         var frame = RuntimeNotes.Frame();
-        var contentType = new MediaTypeHeaderValue(RuntimeServers.ContentType);
         await Task.WhenAll(Enumerable.Range(0, InFlight).Select(_ => Task.Run(async () =>
         {
             while (clock.IsRunning)
             {
                 var sent = Stopwatch.GetTimestamp();
-                using var request = Request(HttpMethod.Post, RuntimeServers.EchoPath, new ByteArrayContent(frame) { Headers = { ContentType = contentType } });
-                request.Headers.TryAddWithoutValidation("te", "trailers");
-                request.Headers.TryAddWithoutValidation(RuntimeServers.AcceptEncoding, RuntimeServers.Encodings);
-                request.Headers.TryAddWithoutValidation("user-agent", "grpc-csharp-runtime/1.0");
+                using var request = CallRequest(RuntimeServers.EchoPath, frame);
                 using var response = await client.SendAsync(request);
                 await response.Content.ReadAsByteArrayAsync();
                 clock.Count(1, sent);
