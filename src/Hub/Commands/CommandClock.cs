@@ -55,17 +55,19 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
             Array.ForEach(requeued, links.Wake);
         }
 
-        var waiting = await store.ReadAsync(
-            TeamScope.System, reader => reader.QueryAsync<string>(WaitingSql, new { now = time.NowMs(), replicaId = links.ReplicaId }), cancellation);
+        var asked = new { now = time.NowMs(), replicaId = links.ReplicaId };
+        var (waiting, chat) = await store.ReadAsync(
+            TeamScope.System,
+            async reader => (await reader.QueryAsync<string>(WaitingSql, asked), await reader.QueryAsync<string>(ChatSql, asked)),
+            cancellation);
         foreach (var hostId in waiting)
         {
             links.Wake(hostId);
         }
 
-        foreach (var hostId in await store.ReadAsync(
-            TeamScope.System, reader => reader.QueryAsync<string>(ChatSql, new { replicaId = links.ReplicaId }), cancellation))
+        foreach (var hostId in chat)
         {
-            links.Find(hostId)?.WakeForChat();
+            links.WakeForChat(hostId);
         }
     }
 

@@ -36,7 +36,7 @@ internal sealed partial class Link
     private long _heardAt;
     private long _wroteAt;
 
-    // What the next round looks for: a look for commands costs a commit, so it is taken where there may be some.
+    // What a round looks for, until there is room for it: a look for commands costs a commit, so it is taken where there may be some.
     private volatile bool _commandsDue;
     private volatile bool _chatDue;
 
@@ -174,13 +174,14 @@ internal sealed partial class Link
             return;
         }
 
-        if (_commandsDue)
+        // The node's next word on a command wakes the pump again.
+        if (_commandsDue && LinkOptions.OffersMax - Outbox.WorkWaiting is > 0 and var room)
         {
             _commandsDue = false;
-            await PumpCommandsAsync(cancellation);
+            await PumpCommandsAsync(room, cancellation);
         }
 
-        if (_chatDue)
+        if (_chatDue && Outbox.ChatWaiting == 0)
         {
             _chatDue = false;
             await PumpChatAsync(cancellation);
@@ -314,20 +315,8 @@ internal sealed partial class Link
         return null;
     }
 
-    private async Task PumpCommandsAsync(CancellationToken cancellation)
+    private async Task PumpCommandsAsync(int room, CancellationToken cancellation)
     {
-        var room = LinkOptions.OffersMax - Outbox.WorkWaiting;
-        if (room <= 0)
-        {
-            _commandsDue = true; // The node's next word on a command wakes the pump again.
-            if (Outbox.WorkWaiting < LinkOptions.OffersMax)
-            {
-                _due.Set(); // It may have been said before this was known.
-            }
-
-            return;
-        }
-
         var (offers, cancels, nowMs) = await _store.WriteFencedAsync(
             Identity.TeamId,
             Identity.Fence,
@@ -350,22 +339,10 @@ internal sealed partial class Link
         {
             Outbox.Work(new ConnectResponse { Offer = row.ToOffer(nowMs) });
         }
-
     }
 
     private async Task PumpChatAsync(CancellationToken cancellation)
     {
-        if (Outbox.ChatWaiting > 0)
-        {
-            _chatDue = true;
-            if (Outbox.ChatWaiting == 0)
-            {
-                _due.Set(); // It left before it could be known that there is more.
-            }
-
-            return;
-        }
-
         long after;
         lock (_gate)
         {

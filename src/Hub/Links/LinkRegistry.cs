@@ -20,21 +20,13 @@ internal sealed class LinkRegistry(TimeProvider time)
     /// <summary>The live link of a host, if this replica has it.</summary>
     public Link? Find(string hostId) => _links.GetValueOrDefault(hostId);
 
-    public void Wake(string hostId)
-    {
-        if (_links.TryGetValue(hostId, out var link))
-        {
-            link.Wake();
-        }
-    }
+    /// <summary>There may be something for the node, if its link is here.</summary>
+    public void Wake(string hostId) => Find(hostId)?.Wake();
 
-    public void End(string hostId, GoodbyeReason reason, string detail)
-    {
-        if (_links.TryGetValue(hostId, out var link))
-        {
-            link.End(reason, detail);
-        }
-    }
+    /// <summary>There may be chat for the node, if its link is here.</summary>
+    public void WakeForChat(string hostId) => Find(hostId)?.WakeForChat();
+
+    public void End(string hostId, GoodbyeReason reason, string detail) => Find(hostId)?.End(reason, detail);
 
     public void Open(Link link)
     {

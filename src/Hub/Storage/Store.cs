@@ -106,7 +106,7 @@ internal sealed class Store : IAsyncDisposable
         Condition.ThrowIfLost();
         if (_closed)
         {
-            throw new StoreUnavailableException(StoreFault.Away, "The store is closed.");
+            throw Writer.Closed(cause: null);
         }
 
         try

@@ -152,7 +152,9 @@ internal sealed class Writer : IAsyncDisposable
 
     private void CloseQueue(Exception? cause) => FailAll([.. _queue.Close()], Closed(cause));
 
-    private static StoreUnavailableException Closed(Exception? cause) => cause is null
+    /// <summary>Why nothing is read or written any more.</summary>
+    /// <param name="cause">The fault that ended a writer; null where the store is closed.</param>
+    public static StoreUnavailableException Closed(Exception? cause) => cause is null
         ? new(StoreFault.Away, "The store is closing.")
         : new(StoreFault.Failing, "A writer has ended by a fault of the Hub: restart it.", cause);
 
@@ -327,7 +329,10 @@ internal sealed class Writer : IAsyncDisposable
         if (mayLeave)
         {
             _jobsMax = Math.Clamp(2 * (left.Count == 0 ? _jobsMax : jobs.Length - left.Count), TakenMin, GroupJobsMax);
-            _bulkJobsMax = jobs[^1].IsBulk ? Math.Clamp(2 * bulkRan, TakenMin, GroupJobsMax) : _bulkJobsMax;
+            if (jobs[^1].IsBulk)
+            {
+                _bulkJobsMax = Math.Clamp(2 * bulkRan, TakenMin, GroupJobsMax);
+            }
         }
 
         return left;

@@ -40,16 +40,16 @@ public abstract class HistoryMigrationTests(StoreFixture fixture)
                 heartbeat, node_status, created_at)
             values ('host', 'team', 'n', '', '', '', '', '', 'NEW', 'UNSPECIFIED', 1, '', '', 1)
             """);
-        foreach (var (collection, status) in Records().Append(("tasks", "done")))
+        var stored = Records().Select(record => (record.Collection, record.Status, DeletedAt: (long?)null));
+        foreach (var (collection, status, deletedAt) in stored.Append(("tasks", "done", 1)))
         {
-            var isDeleted = tx.Query<string>("select record_id from records where collection = @collection and status = @status", new { collection, status }).Count > 0;
             tx.Execute(
                 """
                 insert into records (team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level,
                     parent_id, body, body_hash, changed_at, deleted_at)
                 values ('team', 'host', @collection, @id, 1, '', 0, 'node', '', @status, '', '', '', @body, '', 1, @deletedAt)
                 """,
-                new { collection, id = $"{status} {isDeleted}", status, body = Array.Empty<byte>(), deletedAt = isDeleted ? 1 : (long?)null });
+                new { collection, id = $"{status} {deletedAt}", status, body = Array.Empty<byte>(), deletedAt });
         }
 
         tx.Execute(

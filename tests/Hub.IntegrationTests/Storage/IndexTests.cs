@@ -13,8 +13,6 @@ namespace Hub.IntegrationTests.Storage;
 /// <summary>Statements over tables that grow find their rows by the index that was made for them.</summary>
 public abstract class IndexTests(StoreFixture fixture)
 {
-    protected StoreFixture Fixture { get; } = fixture;
-
     private static readonly Dictionary<string, (string Sql, string Index)> Statements = new()
     {
         ["records"] = (RecordPages.PageSql(RecordFilter.None), "records_host_version"),
@@ -29,6 +27,8 @@ public abstract class IndexTests(StoreFixture fixture)
         ["chat that waits for a link"] = (CommandClock.ChatSql, "links_chat"),
         ["a host's activity"] = (HostDirectory.ActivitySql, "events_host"),
     };
+
+    protected StoreFixture Fixture { get; } = fixture;
 
     public static TheoryData<string> Lists => [.. Statements.Keys];
 
