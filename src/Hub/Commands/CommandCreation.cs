@@ -5,13 +5,14 @@ using Hub.Audit;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
+using Hub.Links;
 using Hub.Storage;
 using Hub.Text;
 
 namespace Hub.Commands;
 
 /// <summary>Creates commands: checked, idempotent, durable before they are answered, whether or not the node is there.</summary>
-internal sealed partial class CommandCreation(Store store, TimeProvider time)
+internal sealed partial class CommandCreation(Store store, LinkRegistry links, TimeProvider time)
 {
     public const int TypeLengthMax = 100;
     public const int PayloadBytesMax = 256 * 1024;
@@ -30,9 +31,10 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         where c.team_id = @teamId and c.host_id = @hostId and c.idempotency_key = @idempotencyKey
         """;
 
-    private const string PendingSql = """
-        select count(*) from (select 1 as one from commands where host_id = @hostId
-            and state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit @limit) pending
+    private const string HostSql = """
+        select l.command_types, (select count(*) from (select 1 as one from commands where host_id = @hostId
+            and state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit @limit) open) as pending
+        from links l where l.host_id = @hostId
         """;
 
     private const string InsertSql = """
@@ -41,10 +43,12 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
             approver_role, creator_may_decide)
         values (@CommandId, @TeamId, @HostId, @Type, @Payload, @State, @Reason, @Attempt, @MaxAttempts, @IdempotencyKey, @Fingerprint,
             @CreatedBy, @CreatedAt, @UpdatedAt, @AcceptBy, @FinishWithin, '', '', '', @Traceparent, @ApprovalPolicy, @ApproverRole,
-            @CreatorMayDecide)
+            @CreatorMayDecide);
+        insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
+        values (@TeamId, @CommandId, 1, @State, @Reason, @Attempt, @CreatedAt, '')
         """;
 
-    /// <summary>Creates the command, or answers a repeat with the one that exists.</summary>
+    /// <summary>Creates the command and lets its node's link know, or answers a repeat with the one that exists.</summary>
     /// <exception cref="HubException">INVALID_FIELD, IDEMPOTENCY_KEY_REUSED, COMMAND_TYPE_UNKNOWN, COMMANDS_PENDING_MAX.</exception>
     public async Task<(CommandRow Command, bool Created)> CreateAsync(
         HostAccess host, CreateCommandRequest request, string? idempotencyKey, string traceparent, CancellationToken cancellation)
@@ -75,13 +79,48 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         };
         try
         {
-            return await store.WriteAsync(host.TeamId, tx => Create(tx, draft, clean, Actor.Of(host.Caller)), cancellation);
+            return await WriteAsync(draft, tx => Create(tx, draft, clean, Actor.Of(host.Caller)), cancellation);
         }
         catch (ConstraintException e) when (e.Constraint == "commands_idempotency_key")
         {
             // A twin on another replica was faster; the index picked it, so it is the answer.
             return await store.WriteAsync(host.TeamId, tx => (Earlier(tx, draft) ?? throw e, false), cancellation);
         }
+    }
+
+    /// <summary>A node that is linked here is offered the command by the commit that creates it.</summary>
+    private async Task<(CommandRow Command, bool Created)> WriteAsync(
+        CommandRow draft, Func<StoreTransaction, (CommandRow Command, bool Created)> create, CancellationToken cancellation)
+    {
+        if (links.Find(draft.HostId) is { } link)
+        {
+            try
+            {
+                var (answer, offers) = await store.WriteFencedAsync(
+                    draft.TeamId,
+                    link.Identity.Fence,
+                    tx =>
+                    {
+                        var made = create(tx);
+                        return (made, made.Created ? link.TakeOffers(tx) : null);
+                    },
+                    cancellation);
+                if (offers is not null)
+                {
+                    link.Send(offers);
+                }
+
+                return answer;
+            }
+            catch (LinkFencedException)
+            {
+                // The node has dialled elsewhere since, or may not any more: the command waits for its next link.
+            }
+        }
+
+        var created = await store.WriteAsync(draft.TeamId, create, cancellation);
+        links.Wake(draft.HostId);
+        return created;
     }
 
     private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request, Actor actor)
@@ -93,7 +132,8 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
 
         // Not before the look for a repeat: the instant a request named may be over by the time it is repeated.
         var acceptBy = tx.NowMs + (long)AcceptWithin(request, tx.NowMs).TotalMilliseconds;
-        var known = TextList.Read(tx.QuerySingle<string>("select command_types from links where host_id = @HostId", new { draft.HostId }));
+        var (types, pending) = tx.QuerySingle<(string, long)>(HostSql, new { hostId = draft.HostId, limit = PendingMax });
+        var known = TextList.Read(types);
         if (known.Count > 0 && !known.Contains(draft.Type))
         {
             throw new HubException(
@@ -101,7 +141,6 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
                 ("command_types", string.Join(",", known)));
         }
 
-        var pending = tx.QuerySingle<long>(PendingSql, new { hostId = draft.HostId, limit = PendingMax });
         if (pending >= PendingMax)
         {
             throw new HubException(
@@ -123,7 +162,6 @@ internal sealed partial class CommandCreation(Store store, TimeProvider time)
         }
 
         tx.Execute(InsertSql, row);
-        CommandMachine.Created(tx, row);
         AuditLog.Append(tx, row.TeamId, actor, AuditAction.CommandCreated, row.CommandId, row.HostId, row.Type);
         tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
         return (row, true);

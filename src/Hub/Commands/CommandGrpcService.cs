@@ -47,11 +47,6 @@ internal sealed class CommandGrpcService(
         var key = IdempotencyKeys.Of(request.IdempotencyKey, context);
         var traceparent = context.RequestHeaders.GetValue("traceparent") ?? "";
         var (command, created) = await creation.CreateAsync(host, request, key, traceparent, context.CancellationToken);
-        if (created)
-        {
-            links.Wake(host.HostId);
-        }
-
         return new() { Command = Show(command), Created = created };
     }
 

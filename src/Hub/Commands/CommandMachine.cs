@@ -39,14 +39,7 @@ internal static class CommandMachine
         order by c.created_at, c.command_id limit @limit
         """;
 
-    private const string MoveSql = """
-        update commands set state = @state, reason = @reason, attempt = @nextAttempt, updated_at = @now, offered_until = @offeredUntil,
-            accepted_at = @acceptedAt, finish_by = @finishBy, finished_at = @finishedAt, journal_id = @journalId,
-            cancel_by = @cancelBy, result = coalesce(@result, result), error = @error
-        where command_id = @commandId and state = @fromState and attempt = @attempt
-        """;
-
-    private const string TimelineSql = """
+    private const string AttemptEndedSql = """
         insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
         values (@teamId, @commandId, (select coalesce(max(step), 0) + 1 from command_timeline where command_id = @commandId),
             @state, @reason, @attempt, @now, @detail)
@@ -54,9 +47,6 @@ internal static class CommandMachine
 
     public static CommandRow? Find(StoreTransaction tx, string hostId, string commandId) =>
         tx.QuerySingleOrDefault<CommandRow>(OneSql, new { hostId, commandId });
-
-    /// <summary>Writes the first timeline entry of a command just inserted.</summary>
-    public static void Created(StoreTransaction tx, CommandRow row) => Note(tx, row, row.StateValue, row.ReasonValue, row.Attempt, "");
 
     /// <summary>Whether anything is queued for the node or under way there.</summary>
     public static bool HasOpen(StoreTransaction tx, string hostId) => tx.QuerySingleOrDefault<long?>(
@@ -118,10 +108,11 @@ internal static class CommandMachine
                     finishBy: tx.NowMs + row.FinishWithin)
                     ? Verdict.Keep
                     : Verdict.Forget;
-            case CommandState.Accepted or CommandState.Running when row.JournalId == journalId:
+            case CommandState.Accepted when row.JournalId == journalId:
+            case CommandState.Running when row.JournalId == journalId && journalId.Length == 0:
                 return Verdict.Keep; // A repeat.
             default:
-                return Verdict.Forget;
+                return Verdict.Forget; // Of a journal's that runs, too: who asks is a copy of the disk from before the start.
         }
     }
 
@@ -243,7 +234,9 @@ internal static class CommandMachine
     {
         foreach (var row in tx.Query<CommandRow>(OpenSql, new { hostId }))
         {
-            var held = running.FirstOrDefault(item => item.CommandId == row.CommandId && item.Attempt == row.Attempt);
+            // An attempt that runs and has yet to start is not the same one: the node is a copy of its disk from before the start.
+            var held = running.FirstOrDefault(item => item.CommandId == row.CommandId && item.Attempt == row.Attempt
+                && !(row.StateValue == CommandState.Running && item.State == NodeCommandState.Accepted));
             if (row.StateValue == CommandState.Offered)
             {
                 // An offer belongs to the link it was made on. One the node took is settled by its verdict below.
@@ -315,18 +308,14 @@ internal static class CommandMachine
         }
 
         var row = Find(tx, hostId, held.CommandId);
-        if (held.State == NodeCommandState.Finished)
+        if (row is not null && row.Attempt == held.Attempt && !row.IsTerminal)
         {
-            return row is null ? Verdict.Forget : Verdict.Keep; // Its outcome waits in the outbox and is wanted, late or not.
+            NodeStarted(tx, hostId, journalId, held.CommandId, held.Attempt); // No copy of the node may start it again.
+            return Verdict.Keep;
         }
 
-        if (row is null || row.Attempt != held.Attempt || row.IsTerminal)
-        {
-            return Verdict.Stop;
-        }
-
-        NodeStarted(tx, hostId, journalId, held.CommandId, held.Attempt);
-        return Verdict.Keep;
+        // What has finished waits in the outbox, and is wanted, late or not.
+        return held.State != NodeCommandState.Finished ? Verdict.Stop : row is null ? Verdict.Forget : Verdict.Keep;
     }
 
     /// <summary>Ends an attempt: for good, or with another attempt if the creator allowed one.</summary>
@@ -336,7 +325,16 @@ internal static class CommandMachine
         if (retry && row.Attempt < row.MaxAttempts && row.CancelRequestedAt is null && row.AcceptBy > tx.NowMs)
         {
             // The attempt's own end stays visible in the timeline.
-            Note(tx, row, state, reason, row.Attempt, error);
+            tx.Execute(AttemptEndedSql, new
+            {
+                teamId = row.TeamId,
+                commandId = row.CommandId,
+                state = EnumText<CommandState>.Of(state),
+                reason = EnumText<CommandReason>.Of(reason),
+                attempt = row.Attempt,
+                now = tx.NowMs,
+                detail = error,
+            });
             Move(tx, row, CommandState.Queued, CommandReason.Retry, error, nextAttempt: row.Attempt + 1);
             return;
         }
@@ -380,7 +378,7 @@ internal static class CommandMachine
         var terminal = CommandStates.IsTerminal(state);
         var requeued = state == CommandState.Queued;
         var attempt = nextAttempt ?? row.Attempt;
-        var moved = tx.Execute(MoveSql, new
+        var moved = tx.Execute(MoveSql(tx.Dialect), new
         {
             commandId = row.CommandId,
             fromState = row.State,
@@ -397,27 +395,29 @@ internal static class CommandMachine
             cancelBy = terminal ? null : row.CancelBy,
             result,
             error = error ?? row.Error,
-        }) == 1;
+            detail,
+        }) == 2;
         if (moved)
         {
-            Note(tx, row, state, reason, attempt, detail);
             tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, attempt);
         }
 
         return moved;
     }
 
-    private static void Note(StoreTransaction tx, CommandRow row, CommandState state, CommandReason reason, long attempt, string detail) =>
-        tx.Execute(TimelineSql, new
-        {
-            teamId = row.TeamId,
-            commandId = row.CommandId,
-            state = EnumText<CommandState>.Of(state),
-            reason = EnumText<CommandReason>.Of(reason),
-            attempt,
-            now = tx.NowMs,
-            detail,
-        });
+    /// <summary>
+    /// An entry in the timeline and the update it tells of, two rows or none. The first locks the row, so that the second finds it as it was.
+    /// </summary>
+    private static string MoveSql(IDialect dialect) => $"""
+        insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
+        select c.team_id, c.command_id, (select coalesce(max(t.step), 0) + 1 from command_timeline t where t.command_id = c.command_id),
+            @state, @reason, @nextAttempt, @now, @detail
+        from commands c where c.command_id = @commandId and c.state = @fromState and c.attempt = @attempt{dialect.ForUpdate};
+        update commands set state = @state, reason = @reason, attempt = @nextAttempt, updated_at = @now, offered_until = @offeredUntil,
+            accepted_at = @acceptedAt, finish_by = @finishBy, finished_at = @finishedAt, journal_id = @journalId,
+            cancel_by = @cancelBy, result = coalesce(@result, result), error = @error
+        where command_id = @commandId and state = @fromState and attempt = @attempt
+        """;
 
     private static string Cut(string text) => text.Length <= ErrorTextMax ? text : text[..ErrorTextMax];
 }

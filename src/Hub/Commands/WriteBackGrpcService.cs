@@ -4,7 +4,6 @@ using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Identity;
-using Hub.Links;
 using Hub.Storage;
 
 namespace Hub.Commands;
@@ -13,7 +12,7 @@ namespace Hub.Commands;
 /// hub.v1.WriteBackService: what is the node's own is changed by the node. Each call is a command; nothing is written here, and what the
 /// node did shows in its next sync.
 /// </summary>
-internal sealed class WriteBackGrpcService(Access access, Store store, CommandCreation creation, LinkRegistry links)
+internal sealed class WriteBackGrpcService(Access access, Store store, CommandCreation creation)
     : WriteBackService.WriteBackServiceBase
 {
     private const string TaskCreate = "task_create";
@@ -171,11 +170,6 @@ internal sealed class WriteBackGrpcService(Access access, Store store, CommandCr
         var traceparent = context.RequestHeaders.GetValue("traceparent") ?? "";
         var (command, created) = await creation.CreateAsync(
             host, request, IdempotencyKeys.Of(idempotencyKey, context), traceparent, context.CancellationToken);
-        if (created)
-        {
-            links.Wake(host.HostId);
-        }
-
         return (Show(command), created);
     }
 

@@ -9,6 +9,11 @@ using Hub.Text;
 
 namespace Hub.Links;
 
+/// <summary>Commands that were marked offered to a link's node.</summary>
+/// <param name="MayBeMore">Whether there was room for no more.</param>
+/// <param name="NowMs">When.</param>
+internal sealed record LinkOffers(IReadOnlyList<CommandRow> Rows, bool MayBeMore, long NowMs);
+
 /// <summary>
 /// One live link, without its sockets: what a frame from the node does, and what the node is due. Frames to the node go to
 /// <see cref="Outbox"/>; whoever owns the stream writes them.
@@ -175,16 +180,41 @@ internal sealed partial class Link
         }
 
         // The node's next word on a command wakes the pump again.
-        if (_commandsDue && LinkOptions.OffersMax - Outbox.WorkWaiting is > 0 and var room)
+        if (_commandsDue && Outbox.WorkWaiting < LinkOptions.OffersMax)
         {
             _commandsDue = false;
-            await PumpCommandsAsync(room, cancellation);
+            await PumpCommandsAsync(cancellation);
         }
 
         if (_chatDue && Outbox.ChatWaiting == 0)
         {
             _chatDue = false;
             await PumpChatAsync(cancellation);
+        }
+    }
+
+    /// <summary>
+    /// Marks what is queued for the node offered, as far as there is room; in a job of the link's fence, whose caller then sends it. Jobs
+    /// whose offers are not sent yet may see the same room. A link that ends is given nothing: what it was given before, its end withdraws.
+    /// </summary>
+    public LinkOffers TakeOffers(StoreTransaction tx)
+    {
+        var room = Identity.Rewound || Outbox.IsClosed ? 0 : Math.Max(0, LinkOptions.OffersMax - Outbox.WorkWaiting);
+        var rows = room == 0 ? [] : CommandMachine.Offer(tx, Identity.HostId, room, CommandMachine.OfferOnLink);
+        return new LinkOffers(rows, rows.Count == room, tx.NowMs);
+    }
+
+    /// <summary>Puts what was taken into the outbox, once it is committed.</summary>
+    public void Send(LinkOffers offers)
+    {
+        if (offers.MayBeMore)
+        {
+            _commandsDue = true; // When the node has answered some of those it has.
+        }
+
+        foreach (var row in offers.Rows)
+        {
+            Outbox.Work(new ConnectResponse { Offer = row.ToOffer(offers.NowMs) });
         }
     }
 
@@ -315,18 +345,10 @@ internal sealed partial class Link
         return null;
     }
 
-    private async Task PumpCommandsAsync(int room, CancellationToken cancellation)
+    private async Task PumpCommandsAsync(CancellationToken cancellation)
     {
-        var (offers, cancels, nowMs) = await _store.WriteFencedAsync(
-            Identity.TeamId,
-            Identity.Fence,
-            tx => (CommandMachine.Offer(tx, Identity.HostId, room, CommandMachine.OfferOnLink), CommandMachine.CancelsUnanswered(tx, Identity.HostId), tx.NowMs),
-            cancellation);
-        if (offers.Count == room)
-        {
-            _commandsDue = true; // There may be more, when the node has answered the first of these.
-        }
-
+        var (offers, cancels) = await _store.WriteFencedAsync(
+            Identity.TeamId, Identity.Fence, tx => (TakeOffers(tx), CommandMachine.CancelsUnanswered(tx, Identity.HostId)), cancellation);
         foreach (var row in cancels.Where(row => _cancelsSent.Add($"{row.CommandId}/{row.Attempt}")))
         {
             Outbox.Work(new ConnectResponse
@@ -335,10 +357,7 @@ internal sealed partial class Link
             });
         }
 
-        foreach (var row in offers)
-        {
-            Outbox.Work(new ConnectResponse { Offer = row.ToOffer(nowMs) });
-        }
+        Send(offers);
     }
 
     private async Task PumpChatAsync(CancellationToken cancellation)

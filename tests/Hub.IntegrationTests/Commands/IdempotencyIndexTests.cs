@@ -3,6 +3,7 @@ using Hub.Commands;
 using Hub.Contracts.V1;
 using Hub.Hosts;
 using Hub.Identity;
+using Hub.Links;
 using Hub.Storage;
 using Hub.TestKit;
 
@@ -76,7 +77,7 @@ public sealed class IdempotencyIndexTests(PostgresStoreFixture fixture) : IClass
 
     private static async Task<string> CreateAsync(Store store, HostAccess host)
     {
-        var (command, _) = await new CommandCreation(store, TimeProvider.System).CreateAsync(
+        var (command, _) = await new CommandCreation(store, new LinkRegistry(TimeProvider.System), TimeProvider.System).CreateAsync(
             host, new CreateCommandRequest { Type = "echo" }, Key, "", CancellationToken.None);
         return command.CommandId;
     }

@@ -12,7 +12,8 @@ namespace Hub.Tests.Links.Model;
 /// </summary>
 internal sealed class Oracle(Diary diary, string hostId)
 {
-    private readonly Dictionary<CommandKey, string> _started = [];
+    private readonly Dictionary<CommandKey, (string InstanceId, bool IsCopy)> _started = [];
+    private readonly HashSet<CommandKey> _startsTold = [];
     private readonly Dictionary<string, string> _terminal = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _keys = new(StringComparer.Ordinal);
     private readonly HashSet<string> _commands = new(StringComparer.Ordinal);
@@ -30,11 +31,16 @@ internal sealed class Oracle(Diary diary, string hostId)
     /// <summary>Side effects that happened.</summary>
     public int StartedCount => _started.Count;
 
-    /// <summary>The node began a side effect. This is the log that no crash takes back.</summary>
+    /// <summary>
+    /// The node began a side effect. This is the log that no crash takes back. A copy of a disk from before a start that nobody told the Hub
+    /// of is the one that may repeat it: the Hub cannot tell it from a node that crashed before it could start.
+    /// </summary>
     public void Started(SimulatedNode node, CommandKey key)
     {
-        var first = _started.GetValueOrDefault(key);
-        PromiseBrokenException.Unless(_started.TryAdd(key, node.InstanceId), $"{key} was started by {first} and again by {node.InstanceId}");
+        var (first, isCopy) = _started.GetValueOrDefault(key);
+        PromiseBrokenException.Unless(
+            _started.TryAdd(key, (node.InstanceId, node.IsCopy)) || ((isCopy || node.IsCopy) && !_startsTold.Contains(key)),
+            $"{key} was started by {first} and again by {node.InstanceId}");
     }
 
     public void Acked(SimulatedNode node, RecordAcked record)
@@ -88,11 +94,17 @@ internal sealed class Oracle(Diary diary, string hostId)
             "select command_id, state, attempt, idempotency_key from commands where host_id = @hostId", new { hostId });
         foreach (var row in rows)
         {
+            var state = EnumText<CommandState>.Parse(row.State);
+            if (state == CommandState.Running || CommandStates.IsTerminal(state))
+            {
+                _startsTold.Add(new CommandKey(row.CommandId, (int)row.Attempt));
+            }
+
             if (_terminal.TryGetValue(row.CommandId, out var was))
             {
                 PromiseBrokenException.Unless(was == $"{row.State}/{row.Attempt}", $"{row.CommandId} was {was} for good and is {row.State}/{row.Attempt}");
             }
-            else if (CommandStates.IsTerminal(EnumText<CommandState>.Parse(row.State)))
+            else if (CommandStates.IsTerminal(state))
             {
                 _terminal[row.CommandId] = $"{row.State}/{row.Attempt}";
             }

@@ -83,7 +83,7 @@ internal sealed class SimulatedHub(string path, StoreGuards guards, ManualTimePr
         var lanes = new LaneEntries(Tasks, guards);
         var quarantine = new CloneQuarantine(Registry, _store, time, logs.CreateLogger<CloneQuarantine>());
         Handshake = new Handshake(_store, Registry, quarantine, presence, Microsoft.Extensions.Options.Options.Create(new LinkOptions()), time, logs, lanes, guards);
-        Creation = new CommandCreation(_store, time);
+        Creation = new CommandCreation(_store, Registry, time);
         CommandClock = new CommandClock(_store, Registry, time, logs.CreateLogger<CommandClock>());
         Inbound = new LinkInbound(presence, new ProgressBoard(), new EphemeralBoard(time));
         Ending = new LinkEnding(_store, Registry, presence, logs.CreateLogger<LinkEnding>());

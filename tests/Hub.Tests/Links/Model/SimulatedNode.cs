@@ -36,6 +36,9 @@ internal sealed class SimulatedNode : IDisposable
 
     public string InstanceId { get; private set; } = "";
 
+    /// <summary>Whether its disk is, or once was, a copy.</summary>
+    public bool IsCopy { get; private set; }
+
     public List<StartedCommand> Running { get; } = [];
 
     public bool IsOnline => Session.State is SessionState.Online;
@@ -58,7 +61,7 @@ internal sealed class SimulatedNode : IDisposable
     public SimulatedNode Clone(string name, string clonePath, DiskImage image)
     {
         CopyFiles(image.Path, clonePath);
-        return new SimulatedNode(name, clonePath, _hasSource, _time, _oracle, _seed + name.Length, image.App.Clone());
+        return new SimulatedNode(name, clonePath, _hasSource, _time, _oracle, _seed + name.Length, image.App.Clone()) { IsCopy = true };
     }
 
     /// <summary>The process dies and a new one starts.</summary>
@@ -82,7 +85,7 @@ internal sealed class SimulatedNode : IDisposable
     {
         DeleteFiles(_path);
         CopyFiles(image.Path, _path);
-        App = image.App.Clone();
+        (App, IsCopy) = (image.App.Clone(), true);
     });
 
     public void Publish(string taskId, string title, long? baseVersion)
