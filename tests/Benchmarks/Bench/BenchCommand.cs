@@ -55,6 +55,7 @@ internal static class BenchCommand
                     columns = result.Figure.Columns,
                     contenders = result.Medians,
                     spreads = result.Spreads,
+                    stolen = result.Stolen,
                 }),
             }));
         }

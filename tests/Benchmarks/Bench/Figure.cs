@@ -26,38 +26,47 @@ internal sealed record Figure(
 /// <param name="TurnAsync">Measures for about so many seconds, after a warm-up of its own, and yields a value for each column.</param>
 internal sealed record Contender(string Name, Func<double, Task<double[]>> TurnAsync);
 
-/// <summary>What came out: medians, and how far the first column's turns lie apart, as a share of their median.</summary>
-internal sealed record FigureResult(Figure Figure, IReadOnlyDictionary<string, double[]> Medians, IReadOnlyDictionary<string, double> Spreads)
+/// <summary>What came out.</summary>
+/// <param name="Medians">Of each column.</param>
+/// <param name="Spreads">How far the first column's turns lie apart, as a share of their median.</param>
+/// <param name="Stolen">Share of processor time that the machine's host gave to others, in the turn in which it was most.</param>
+internal sealed record FigureResult(
+    Figure Figure, IReadOnlyDictionary<string, double[]> Medians, IReadOnlyDictionary<string, double> Spreads, IReadOnlyDictionary<string, double> Stolen)
 {
     public bool IsReached => Figure.IsReached(Medians);
 
     public static async Task<FigureResult> MeasureAsync(Figure figure, int repeats, double seconds)
     {
         var turns = figure.Contenders.ToDictionary(contender => contender.Name, _ => new List<double[]>());
+        var stolen = figure.Contenders.ToDictionary(contender => contender.Name, _ => 0.0);
         for (var turn = 0; turn < repeats; turn++)
         {
             foreach (var contender in figure.Contenders)
             {
+                var before = Machine.ProcessorTime();
                 turns[contender.Name].Add(await contender.TurnAsync(seconds));
+                var after = Machine.ProcessorTime();
+                stolen[contender.Name] = Math.Max(stolen[contender.Name], (double)(after.Stolen - before.Stolen) / Math.Max(1, after.All - before.All));
             }
         }
 
         return new FigureResult(
             figure,
             turns.ToDictionary(pair => pair.Key, pair => figure.Columns.Select((_, column) => Middle(pair.Value, column)).ToArray()),
-            turns.ToDictionary(pair => pair.Key, pair => (pair.Value.Max(turn => turn[0]) - pair.Value.Min(turn => turn[0])) / Middle(pair.Value, 0)));
+            turns.ToDictionary(pair => pair.Key, pair => (pair.Value.Max(turn => turn[0]) - pair.Value.Min(turn => turn[0])) / Middle(pair.Value, 0)),
+            stolen);
     }
 
     public void Print()
     {
         Console.WriteLine();
         Console.WriteLine($"{Figure.Name}: floor is {Figure.FloorIs}; reach: {Figure.Reach}: {(IsReached ? "reached" : "NOT reached")}");
-        Console.WriteLine($"  {"by",-10}{string.Concat(Figure.Columns.Select(column => $"{column,14}"))}    spread  of the floor");
+        Console.WriteLine($"  {"by",-10}{string.Concat(Figure.Columns.Select(column => $"{column,14}"))}    spread    stolen  of the floor");
         foreach (var (name, values) in Medians)
         {
             var cells = string.Concat(values.Select(value => string.Create(CultureInfo.InvariantCulture, $"{value,14:#,0.0}")));
             Console.WriteLine(string.Create(
-                CultureInfo.InvariantCulture, $"  {name,-10}{cells} {Spreads[name],9:P0} {values[0] / Medians[Figure.Floor][0],12:F2}x"));
+                CultureInfo.InvariantCulture, $"  {name,-10}{cells} {Spreads[name],9:P0} {Stolen[name],9:P0} {values[0] / Medians[Figure.Floor][0],12:F2}x"));
         }
     }
 
