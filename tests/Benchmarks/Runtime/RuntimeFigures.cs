@@ -8,6 +8,9 @@ namespace Hub.Benchmarks.Runtime;
 /// <summary>The gRPC runtime beside what it stands on and beside other makers' pairs. Server and load are processes of their own, each on a core of its own.</summary>
 internal static class RuntimeFigures
 {
+    /// <summary>How much longer than it measures a load may take.</summary>
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
     private static readonly Peer[] Both =
     [
         new(Figure.Ours, _ => ["dotnet", Self, "server", "grpc"], (figure, port, seconds) => ["dotnet", Self, "load", "grpc", figure, port, seconds]),
@@ -43,7 +46,7 @@ internal static class RuntimeFigures
         var port = (await server.ReadPortsAsync())[0];
         await using var load = ChildProgram.StartCommand(
             Machine.OnCore(1, peer.Load(figure, port, seconds.ToString(CultureInfo.InvariantCulture))));
-        var line = await load.ReadUntilAsync("{") ?? throw new InvalidOperationException($"{peer.Name} measured nothing: {load.Errors}");
+        var line = await load.ReadUntilAsync("{", RuntimeLoads.WarmUp + TimeSpan.FromSeconds(seconds) + Patience) ?? throw new InvalidOperationException($"{peer.Name} measured nothing: {load.Errors}");
         var result = JsonSerializer.Deserialize<LoadResult>(line)!;
         return [result.PerSecond, result.P50, result.P99];
     }

@@ -27,7 +27,7 @@ internal static class RuntimeLoads
     private const int OpeningMax = 64;
 
     /// <summary>Until the runtime has compiled both sides for good, which on a core that is never idle takes this long.</summary>
-    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(15);
+    public static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(15);
 
     /// <param name="kind">grpc, or floor: the same without gRPC.</param>
     /// <param name="figure">One of the names above.</param>
