@@ -15,7 +15,7 @@ internal static class DeltaFigures
     public const int TaskBytes = 130;
 
     /// <summary>Until the runtime has compiled the Hub for good.</summary>
-    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(20);
 
     public static IEnumerable<Figure> All => [Of("sqlite"), Of("postgres")];
 
