@@ -12,7 +12,7 @@ namespace Hub.Tests.Links.Model;
 /// </summary>
 internal sealed class Oracle(Diary diary, string hostId)
 {
-    private readonly Dictionary<CommandKey, (string InstanceId, bool IsCopy)> _started = [];
+    private readonly Dictionary<CommandKey, (string InstanceId, bool InCopy)> _started = [];
     private readonly HashSet<CommandKey> _startsTold = [];
     private readonly Dictionary<string, string> _terminal = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _keys = new(StringComparer.Ordinal);
@@ -32,14 +32,15 @@ internal sealed class Oracle(Diary diary, string hostId)
     public int StartedCount => _started.Count;
 
     /// <summary>
-    /// The node began a side effect. This is the log that no crash takes back. A copy of a disk from before a start that nobody told the Hub
-    /// of is the one that may repeat it: the Hub cannot tell it from a node that crashed before it could start.
+    /// The node began a side effect. This is the log that no crash takes back. One repeat is excepted: of a start that nobody told the Hub of,
+    /// where a copied disk held the attempt as accepted. The Hub cannot tell that from a node that crashed before it could start.
     /// </summary>
     public void Started(SimulatedNode node, CommandKey key)
     {
-        var (first, isCopy) = _started.GetValueOrDefault(key);
+        var (first, firstInCopy) = _started.GetValueOrDefault(key);
+        var inCopy = node.AcceptedInCopy.Contains(key);
         PromiseBrokenException.Unless(
-            _started.TryAdd(key, (node.InstanceId, node.IsCopy)) || ((isCopy || node.IsCopy) && !_startsTold.Contains(key)),
+            _started.TryAdd(key, (node.InstanceId, inCopy)) || ((firstInCopy || inCopy) && !_startsTold.Contains(key)),
             $"{key} was started by {first} and again by {node.InstanceId}");
     }
 

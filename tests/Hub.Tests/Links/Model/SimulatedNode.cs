@@ -36,8 +36,8 @@ internal sealed class SimulatedNode : IDisposable
 
     public string InstanceId { get; private set; } = "";
 
-    /// <summary>Whether its disk is, or once was, a copy.</summary>
-    public bool IsCopy { get; private set; }
+    /// <summary>Attempts that its disk held as accepted when it was last made from a copy.</summary>
+    public IReadOnlySet<CommandKey> AcceptedInCopy { get; private set; } = new HashSet<CommandKey>();
 
     public List<StartedCommand> Running { get; } = [];
 
@@ -61,7 +61,9 @@ internal sealed class SimulatedNode : IDisposable
     public SimulatedNode Clone(string name, string clonePath, DiskImage image)
     {
         CopyFiles(image.Path, clonePath);
-        return new SimulatedNode(name, clonePath, _hasSource, _time, _oracle, _seed + name.Length, image.App.Clone()) { IsCopy = true };
+        var clone = new SimulatedNode(name, clonePath, _hasSource, _time, _oracle, _seed + name.Length, image.App.Clone());
+        clone.NoteCopy();
+        return clone;
     }
 
     /// <summary>The process dies and a new one starts.</summary>
@@ -81,12 +83,16 @@ internal sealed class SimulatedNode : IDisposable
         App.ForgetLineage();
     });
 
-    public void Rewind(DiskImage image) => Restart(() =>
+    public void Rewind(DiskImage image)
     {
-        DeleteFiles(_path);
-        CopyFiles(image.Path, _path);
-        (App, IsCopy) = (image.App.Clone(), true);
-    });
+        Restart(() =>
+        {
+            DeleteFiles(_path);
+            CopyFiles(image.Path, _path);
+            App = image.App.Clone();
+        });
+        NoteCopy();
+    }
 
     public void Publish(string taskId, string title, long? baseVersion)
     {
@@ -207,6 +213,9 @@ internal sealed class SimulatedNode : IDisposable
     public void Dispose() => _journal.Dispose();
 
     private static HostTask TaskOf(string id, string title) => new() { Id = id, Title = title, Status = "open" };
+
+    private void NoteCopy() => AcceptedInCopy = _journal.HeldCommands()
+        .Where(held => held.State == NodeCommandState.Accepted).Select(held => new CommandKey(held.CommandId, held.Attempt)).ToHashSet();
 
     private void ReadSource(Collection collection)
     {
