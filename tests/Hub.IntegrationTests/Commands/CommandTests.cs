@@ -726,7 +726,8 @@ public abstract class CommandTests(StoreFixture fixture)
     }
 
     /// <summary>A Hub whose clock stands still, a host, its node and a person.</summary>
-    private sealed class Scene(HubHost hub, ManualTimeProvider time, string hostId, string credential, HttpClient owner) : IAsyncDisposable
+    private protected sealed class Scene(
+        StoreFixture fixture, StoreOptions options, HubHost hub, ManualTimeProvider time, string hostId, string credential, HttpClient owner) : IAsyncDisposable
     {
         public HubHost Hub => hub;
 
@@ -747,10 +748,14 @@ public abstract class CommandTests(StoreFixture fixture)
         public static async Task<Scene> SetAsync(StoreFixture fixture)
         {
             var time = new ManualTimeProvider();
-            var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), time);
+            var options = await fixture.CreateDatabaseAsync();
+            var hub = await HubHost.StartAsync(fixture, options, time);
             var (hostId, credential) = await hub.ClaimAsync();
-            return new Scene(hub, time, hostId, credential, hub.As(await hub.UserTokenAsync()));
+            return new Scene(fixture, options, hub, time, hostId, credential, hub.As(await hub.UserTokenAsync()));
         }
+
+        /// <summary>Another Hub on the same database.</summary>
+        public Task<HubHost> StartReplicaAsync() => HubHost.StartAsync(fixture, options, time);
 
         /// <summary>Moves the clock but not the Hub's timers: what is due happens when the test sweeps, and only then.</summary>
         public void Pass(TimeSpan span) => time.SetClock(time.GetUtcNow() + span);
@@ -812,15 +817,13 @@ public sealed class PostgresCommandTests(PostgresStoreFixture fixture) : Command
     [Fact]
     public async Task Chat_SentOnAnotherReplicaThanTheLink_ReachesTheNode()
     {
-        var options = await Fixture.CreateDatabaseAsync();
-        await using var here = await HubHost.StartAsync(Fixture, options);
-        await using var there = await HubHost.StartAsync(Fixture, options);
-        var (hostId, credential) = await here.ClaimAsync();
-        await using var link = await RawNode.ConnectAsync(here, credential);
-        await link.ReadUntilAsync(frame => frame.Welcome is not null);
+        await using var scene = await Scene.SetAsync(Fixture);
+        await using var there = await scene.StartReplicaAsync();
+        await using var link = await scene.ConnectAsync();
         using var you = there.As(await there.UserTokenAsync());
 
-        (await you.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "hello" })).Expect(201);
+        (await you.WriteAsync($"/api/hosts/{scene.HostId}/chat", new { content = "hello" })).Expect(201);
+        await scene.Hub.SweepCommandsAsync();
 
         var batch = (await link.ReadUntilAsync(frame => frame.Batch is not null)).Batch;
         Assert.Equal("hello", batch.Entries[0].Chat.Content);
@@ -829,19 +832,18 @@ public sealed class PostgresCommandTests(PostgresStoreFixture fixture) : Command
     [Fact]
     public async Task Cancel_OnAnotherReplicaThanTheLink_ReachesTheNode()
     {
-        var options = await Fixture.CreateDatabaseAsync();
-        await using var here = await HubHost.StartAsync(Fixture, options);
-        await using var there = await HubHost.StartAsync(Fixture, options);
-        var (hostId, credential) = await here.ClaimAsync();
-        await using var link = await RawNode.ConnectAsync(here, credential);
+        await using var scene = await Scene.SetAsync(Fixture);
+        await using var there = await scene.StartReplicaAsync();
+        await using var link = await scene.ConnectAsync();
         using var you = there.As(await there.UserTokenAsync());
-        var commands = $"/api/hosts/{hostId}/commands";
-        var id = (await you.WriteAsync(commands, "{\"type\":\"echo\"}")).Expect(201).String("command.id");
+        var id = (await you.WriteAsync(scene.Commands, "{\"type\":\"echo\"}")).Expect(201).String("command.id");
+        await scene.Hub.SweepCommandsAsync();
         await link.ReadUntilAsync(frame => frame.Offer is not null);
         await link.SendAsync(RawNode.Commands(1, Accepted(id)));
         await link.ReadUntilAsync(frame => frame.Ack?.Seq == 1);
 
-        (await you.WriteAsync($"{commands}/{id}/cancel", new { reason = "why" })).Expect(200);
+        (await you.WriteAsync($"{scene.Commands}/{id}/cancel", new { reason = "why" })).Expect(200);
+        await scene.Hub.SweepCommandsAsync();
 
         Assert.Equal(id, (await link.ReadUntilAsync(frame => frame.Cancel is not null)).Cancel.CommandId);
     }
