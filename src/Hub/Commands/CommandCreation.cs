@@ -118,9 +118,13 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
             }
         }
 
-        var created = await store.WriteAsync(draft.TeamId, create, cancellation);
-        links.Wake(draft.HostId);
-        return created;
+        var written = await store.WriteAsync(draft.TeamId, create, cancellation);
+        if (written.Created)
+        {
+            links.Wake(draft.HostId);
+        }
+
+        return written;
     }
 
     private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request, Actor actor)
