@@ -15,8 +15,8 @@ internal sealed class LinkOutbox
     private readonly Lock _gate = new();
     private readonly WakeSignal _ready = new();
     private readonly Queue<ConnectResponse> _control = new();
-    private readonly SortedDictionary<Lane, Ack> _acks = [];
-    private readonly SortedDictionary<Lane, Nack> _nacks = [];
+    private readonly List<Ack> _acks = [];
+    private readonly List<Nack> _nacks = [];
     private readonly Queue<ConnectResponse> _work = new();
     private readonly Queue<ConnectResponse> _chat = new();
     private bool _heartbeat;
@@ -79,7 +79,7 @@ internal sealed class LinkOutbox
     {
         lock (_gate)
         {
-            if (_acks.TryGetValue(ack.Lane, out var waiting))
+            if (_acks.Find(other => other.Lane == ack.Lane) is { } waiting)
             {
                 waiting.Seq = Math.Max(waiting.Seq, ack.Seq);
                 waiting.Conflicts.AddRange(ack.Conflicts);
@@ -89,7 +89,7 @@ internal sealed class LinkOutbox
             }
             else
             {
-                _acks[ack.Lane] = ack;
+                _acks.Add(ack);
             }
         }
 
@@ -100,7 +100,8 @@ internal sealed class LinkOutbox
     {
         lock (_gate)
         {
-            _nacks[nack.Lane] = nack;
+            _nacks.RemoveAll(other => other.Lane == nack.Lane);
+            _nacks.Add(nack);
         }
 
         _ready.Set();
@@ -149,18 +150,16 @@ internal sealed class LinkOutbox
                 return true;
             }
 
-            if (_acks.Count > 0)
+            if (_acks.MinBy(ack => ack.Lane) is { } ack)
             {
-                var (lane, ack) = _acks.First();
-                _acks.Remove(lane);
+                _acks.Remove(ack);
                 frame = new ConnectResponse { Ack = ack };
                 return true;
             }
 
-            if (_nacks.Count > 0)
+            if (_nacks.MinBy(nack => nack.Lane) is { } nack)
             {
-                var (lane, nack) = _nacks.First();
-                _nacks.Remove(lane);
+                _nacks.Remove(nack);
                 frame = new ConnectResponse { Nack = nack };
                 return true;
             }
