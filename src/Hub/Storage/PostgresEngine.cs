@@ -21,7 +21,25 @@ internal sealed class PostgresEngine : StoreEngine
     // Any number of our own; advisory locks are per database.
     private const long MigrationLock = 0x687562_0001;
 
-    private const string EnterScopeSql = $"set local role {Role}; select set_config('hub.team_ids', @csv, true)";
+    // Settings of the transaction, as one statement that is planned once; its row is of no interest.
+    private const string EnterScopeSql = $"select set_config('role', '{Role}', true), set_config('hub.team_ids', @csv, true)";
+
+    // How a list is read best depends on how much its host has, which a plan made for any host does not know.
+    private const string ReadOnlySql = "set_config('transaction_read_only', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true)";
+
+    /// <summary>Numbers and inserts at once; an event knows how many of its team come after it.</summary>
+    private const string WriteEventsSql = """
+        with counted as (
+            insert into team_counters (team_id, event_seq) select * from unnest(@teams, @counts)
+            on conflict (team_id) do update set event_seq = team_counters.event_seq + excluded.event_seq
+            returning team_id, event_seq),
+        written as (
+            insert into events (team_id, seq, kind, host_id, entity_id, version, at)
+            select r.team_id, c.event_seq - r.after, r.kind, r.host_id, r.entity_id, r.version, @now
+            from unnest(@teamIds, @after, @kinds, @hostIds, @entityIds, @versions) as r(team_id, after, kind, host_id, entity_id, version)
+            join counted c on c.team_id = r.team_id)
+        select team_id, event_seq from counted
+        """;
 
     // A server that accepts and then says nothing must not hold a caller: each step of the driver is bounded. Both may be set in DATABASE_URL.
     private const int ConnectSeconds = 5;
@@ -56,6 +74,7 @@ internal sealed class PostgresEngine : StoreEngine
         _dialect = new PostgresDialect($"{reader.Host}:{reader.Port}");
         reader.MaxPoolSize = options.ReadersMax;
         reader.ApplicationName ??= "hub";
+        reader.NoResetOnClose = true; // What a read sets ends with its transaction.
         _readers = NpgsqlDataSource.Create(reader);
 
         var writer = Bounded(PostgresAddress.Parse(options.ConnectionString, requireTls));
@@ -123,6 +142,20 @@ internal sealed class PostgresEngine : StoreEngine
         }
     }
 
+    public override IReadOnlyList<T> Query<T>(
+        DbConnection connection, DbTransaction transaction, TeamScope? enter, string sql, DynamicParameters values)
+    {
+        if (enter is not { IsSystem: false } scope)
+        {
+            return connection.Query<T>(enter is null ? sql : "set local role none; " + sql, values, transaction).AsList();
+        }
+
+        values.Add("csv", scope.Csv);
+        using var results = connection.QueryMultiple($"{EnterScopeSql}; {sql}", values, transaction);
+        results.ReadSingle<string>();
+        return results.Read<T>().AsList();
+    }
+
     public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious)
     {
         var savepoint = releasePrevious ? "release savepoint job; savepoint job; " : "savepoint job; ";
@@ -144,14 +177,29 @@ internal sealed class PostgresEngine : StoreEngine
         }
     }
 
-    public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
+    public override IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
+        DbConnection connection, DbTransaction transaction, TeamScope? enter, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
+    {
+        PendingEvent[] events = [.. teams.SelectMany(team => team)];
+        var values = new DynamicParameters();
+        values.Add("teams", teams.Select(team => team.Key).ToArray());
+        values.Add("counts", teams.Select(team => (long)team.Count()).ToArray());
+        values.Add("now", nowMs);
+        values.Add("teamIds", Array.ConvertAll(events, e => e.TeamId));
+        values.Add("after", teams.SelectMany(team => team.Select((_, i) => (long)(team.Count() - 1 - i))).ToArray());
+        values.Add("kinds", Array.ConvertAll(events, e => e.Kind));
+        values.Add("hostIds", Array.ConvertAll(events, e => e.HostId));
+        values.Add("entityIds", Array.ConvertAll(events, e => e.EntityId));
+        values.Add("versions", Array.ConvertAll(events, e => e.Version));
+        return Query<(string TeamId, long Seq)>(connection, transaction, enter, WriteEventsSql, values);
+    }
+
+    public override async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct)
     {
         await using var connection = await _readers.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, ct);
-        // How a list is read best depends on how much its host has, which a plan made for any host does not know.
-        var begin = "set transaction read only; set local plan_cache_mode = force_custom_plan" + (scope.IsSystem ? "" : $"; {EnterScopeSql}");
-        await connection.ExecuteAsync(new CommandDefinition(begin, scope.IsSystem ? null : new { csv = scope.Csv }, transaction, cancellationToken: ct));
-        var result = await read(connection, transaction);
+        var begin = scope.IsSystem ? $"select {ReadOnlySql}" : $"{EnterScopeSql}, {ReadOnlySql}";
+        var result = await read(new StoreReader(_dialect, connection, transaction, ct, begin, scope.IsSystem ? null : scope.Csv));
         await transaction.CommitAsync(ct);
         return result;
     }

@@ -15,6 +15,22 @@ internal sealed class SqliteEngine : StoreEngine
     private const int WriterCacheKib = 64 * 1024;
     private const int ReaderCacheKib = 8 * 1024;
 
+    private const string NextSeqSql = """
+        insert into team_counters (team_id, event_seq) values (@teamId, @count)
+        on conflict (team_id) do update set event_seq = team_counters.event_seq + excluded.event_seq
+        returning event_seq
+        """;
+
+    private static readonly RowsStatement<NumberedEvent> InsertEvents = new(
+        "insert into events (team_id, seq, kind, host_id, entity_id, version, at) select * from {rows}",
+        Column<NumberedEvent>.Of("team_id", row => row.Event.TeamId),
+        Column<NumberedEvent>.Of("seq", row => row.Seq),
+        Column<NumberedEvent>.Of("kind", row => row.Event.Kind),
+        Column<NumberedEvent>.Of("host_id", row => row.Event.HostId),
+        Column<NumberedEvent>.Of("entity_id", row => row.Event.EntityId),
+        Column<NumberedEvent>.Of("version", row => row.Event.Version),
+        Column<NumberedEvent>.Of("at", row => row.At));
+
     private readonly SqliteDialect _dialect;
 
     private readonly StoreOptions _options;
@@ -115,6 +131,10 @@ internal sealed class SqliteEngine : StoreEngine
         // SQLite has no row level security.
     }
 
+    public override IReadOnlyList<T> Query<T>(
+        DbConnection connection, DbTransaction transaction, TeamScope? enter, string sql, DynamicParameters values) =>
+        connection.Query<T>(sql, values, transaction).AsList();
+
     public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious) =>
         connection.Execute(releasePrevious ? "release savepoint job; savepoint job" : "savepoint job", transaction: transaction);
 
@@ -138,7 +158,22 @@ internal sealed class SqliteEngine : StoreEngine
         }
     }
 
-    public override async Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct)
+    public override IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
+        DbConnection connection, DbTransaction transaction, TeamScope? enter, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
+    {
+        var last = new List<(string TeamId, long Seq)>(teams.Count);
+        foreach (var team in teams)
+        {
+            var count = team.Count();
+            var seq = connection.QuerySingle<long>(NextSeqSql, new { teamId = team.Key, count }, transaction);
+            Execute(connection, transaction, InsertEvents, [.. team.Select((e, i) => new NumberedEvent(e, seq - count + 1 + i, nowMs))]);
+            last.Add((team.Key, seq));
+        }
+
+        return last;
+    }
+
+    public override async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct)
     {
         await _readerSlots.WaitAsync(ct);
         try
@@ -154,7 +189,7 @@ internal sealed class SqliteEngine : StoreEngine
             {
                 RequireInPlace(connection); // Not an answer from a file that nobody else sees any more.
                 transaction = connection.BeginTransaction(deferred: true);
-                var result = await read(connection, transaction);
+                var result = await read(new StoreReader(_dialect, connection, transaction, ct));
                 transaction.Commit();
                 ended = true;
                 return result;
@@ -289,4 +324,6 @@ internal sealed class SqliteEngine : StoreEngine
                 + "put the file on a local disk, or set HUB_DURABILITY=relaxed to accept that.");
         }
     }
+
+    private readonly record struct NumberedEvent(PendingEvent Event, long Seq, long At);
 }

@@ -111,7 +111,7 @@ internal sealed class Store : IAsyncDisposable
 
         try
         {
-            return await _engine.ReadAsync(scope, (connection, transaction) => read(new StoreReader(Dialect, connection, transaction, ct)), ct);
+            return await _engine.ReadAsync(scope, read, ct);
         }
         catch (Exception e) when (!(e is OperationCanceledException && ct.IsCancellationRequested) && Dialect.Translate(e) is { } known)
         {

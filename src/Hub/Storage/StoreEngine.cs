@@ -6,8 +6,6 @@ namespace Hub.Storage;
 /// <summary>An event row before its team's number is known; see <see cref="StoreTransaction.AppendEvent"/>.</summary>
 internal readonly record struct PendingEvent(string TeamId, string Kind, string? HostId, string EntityId, long Version);
 
-internal readonly record struct NumberedEvent(PendingEvent Event, long Seq, long At);
-
 /// <summary>Connections of one database engine and what a transaction on them needs around the feature's SQL.</summary>
 internal abstract class StoreEngine : IAsyncDisposable
 {
@@ -39,6 +37,11 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// <summary>Restricts the rest of the transaction to the teams.</summary>
     public abstract void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope);
 
+    /// <summary>Runs a query, and enters the scope before in the same round trip.</summary>
+    /// <param name="enter">Null where the transaction is in it already.</param>
+    public abstract IReadOnlyList<T> Query<T>(
+        DbConnection connection, DbTransaction transaction, TeamScope? enter, string sql, DynamicParameters values);
+
     /// <summary>
     /// Enters the scope behind a new savepoint, in one round trip; releases the previous job's when there is one. The scope comes after
     /// the savepoint, so that rolling back to it undoes the scope too.
@@ -60,13 +63,22 @@ internal abstract class StoreEngine : IAsyncDisposable
         }
     }
 
+    /// <summary>
+    /// Numbers the events of each team and inserts them. The counter's row stays locked until the commit, hence numbers are committed in order
+    /// and without a gap; the teams come in sorted order, so that two replicas cannot deadlock.
+    /// </summary>
+    /// <param name="enter">The scope of the teams; null where the transaction is in it already.</param>
+    /// <returns>Each team's last number.</returns>
+    public abstract IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
+        DbConnection connection, DbTransaction transaction, TeamScope? enter, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs);
+
     public static void RollBackJob(DbConnection connection, DbTransaction transaction) =>
         connection.Execute("rollback to savepoint job", transaction: transaction);
 
     public abstract void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows);
 
     /// <summary>Runs the read in one read-only snapshot on a connection of the bounded pool.</summary>
-    public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<DbConnection, DbTransaction, Task<T>> read, CancellationToken ct);
+    public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct);
 
     /// <summary>Holds off every other process that migrates, until the transaction ends.</summary>
     public abstract void LockMigrations(DbConnection connection, DbTransaction transaction);

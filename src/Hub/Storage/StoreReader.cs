@@ -4,16 +4,37 @@ using Dapper;
 namespace Hub.Storage;
 
 /// <summary>Statements of one read: they all see the same snapshot. Valid only within <see cref="Store.ReadAsync"/>.</summary>
-internal sealed class StoreReader(IDialect dialect, DbConnection connection, DbTransaction transaction, CancellationToken ct)
+/// <param name="begin">A query of one row that goes before the first statement, in its round trip; null for none.</param>
+/// <param name="csv">The parameter of this name in it, if it has one.</param>
+internal sealed class StoreReader(
+    IDialect dialect, DbConnection connection, DbTransaction transaction, CancellationToken ct, string? begin = null, string? csv = null)
 {
+    private bool _hasBegun = begin is null;
+
     public IDialect Dialect { get; } = dialect;
 
-    public Task<T?> QuerySingleOrDefaultAsync<T>(string sql, object? args = null) => connection.QuerySingleOrDefaultAsync<T>(Command(sql, args));
+    public async Task<T?> QuerySingleOrDefaultAsync<T>(string sql, object? args = null) => (await QueryAsync<T>(sql, args)).SingleOrDefault();
 
-    public Task<T> QuerySingleAsync<T>(string sql, object? args = null) => connection.QuerySingleAsync<T>(Command(sql, args));
+    public async Task<T> QuerySingleAsync<T>(string sql, object? args = null) => (await QueryAsync<T>(sql, args)).Single();
 
-    public async Task<IReadOnlyList<T>> QueryAsync<T>(string sql, object? args = null) =>
-        (await connection.QueryAsync<T>(Command(sql, args))).AsList();
+    public async Task<IReadOnlyList<T>> QueryAsync<T>(string sql, object? args = null)
+    {
+        if (_hasBegun)
+        {
+            return (await connection.QueryAsync<T>(Command(sql, args))).AsList();
+        }
+
+        _hasBegun = true;
+        var values = new DynamicParameters(args);
+        if (csv is not null)
+        {
+            values.Add(nameof(csv), csv);
+        }
+
+        using var results = await connection.QueryMultipleAsync(Command($"{begin}; {sql}", values));
+        await results.ReadSingleAsync<string>();
+        return (await results.ReadAsync<T>()).AsList();
+    }
 
     public async Task<IReadOnlyList<TResult>> QueryAsync<T, TResult>(RowsStatement<T> statement, IReadOnlyList<T> rows)
     {
@@ -22,7 +43,7 @@ internal sealed class StoreReader(IDialect dialect, DbConnection connection, DbT
         {
             foreach (var (sql, values) in Dialect.Calls(statement, rows))
             {
-                results.AddRange(await connection.QueryAsync<TResult>(Command(sql, values)));
+                results.AddRange(await QueryAsync<TResult>(sql, values));
             }
         }
 

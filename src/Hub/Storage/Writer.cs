@@ -16,16 +16,6 @@ internal sealed class Writer : IAsyncDisposable
 {
     public const int GroupJobsMax = 512;
 
-    private static readonly RowsStatement<NumberedEvent> InsertEvents = new(
-        "insert into events (team_id, seq, kind, host_id, entity_id, version, at) select * from {rows}",
-        Column<NumberedEvent>.Of("team_id", row => row.Event.TeamId),
-        Column<NumberedEvent>.Of("seq", row => row.Seq),
-        Column<NumberedEvent>.Of("kind", row => row.Event.Kind),
-        Column<NumberedEvent>.Of("host_id", row => row.Event.HostId),
-        Column<NumberedEvent>.Of("entity_id", row => row.Event.EntityId),
-        Column<NumberedEvent>.Of("version", row => row.Event.Version),
-        Column<NumberedEvent>.Of("at", row => row.At));
-
     // What the engine says of groups that are shared, for those in which the bulk of one team has the writer to itself.
     private static readonly TimeSpan AloneGroupTarget = TimeSpan.FromMilliseconds(50);
     private const int AloneWeightMax = 2_000;
@@ -466,7 +456,7 @@ internal sealed class Writer : IAsyncDisposable
     /// The stored epochs of the hosts that the jobs' fences name. Within the transaction the rows are locked against a takeover until the
     /// commit; comparing without the lock would let an old link commit after it.
     /// </summary>
-    private List<(string HostId, long Epoch)> ReadEpochs(DbConnection open, DbTransaction? transaction, ReadOnlySpan<WriteJob> jobs)
+    private IReadOnlyList<(string HostId, long Epoch)> ReadEpochs(DbConnection open, DbTransaction? transaction, ReadOnlySpan<WriteJob> jobs)
     {
         var hosts = new SortedSet<string>(StringComparer.Ordinal);
         var scopes = new HashSet<TeamScope>();
@@ -484,42 +474,28 @@ internal sealed class Writer : IAsyncDisposable
         }
         var dialect = _engine.Dialect;
         var sql = $"select host_id, epoch from links where {dialect.In("host_id", "hosts")} order by host_id";
-        if (transaction is not null)
+        var values = new DynamicParameters();
+        values.Add("hosts", dialect.InValue(hosts));
+        if (transaction is null)
         {
-            EnterScope(open, transaction, scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv)));
-            sql += dialect.ForShare;
+            return open.Query<(string HostId, long Epoch)>(sql, values).AsList();
         }
-        return open.Query<(string HostId, long Epoch)>(sql, new { hosts = dialect.InValue(hosts) }, transaction).AsList();
+        var scope = scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv));
+        var epochs = _engine.Query<(string HostId, long Epoch)>(open, transaction, scope, sql + dialect.ForShare, values);
+        _scope = scope;
+        return epochs;
     }
 
-    /// <summary>
-    /// Numbers the group's events per team and inserts them; returns each team's last number. The counter's row stays locked until the
-    /// commit, hence numbers are committed in order and without a gap; teams are taken in sorted order, so that two replicas cannot deadlock.
-    /// </summary>
-    private List<(string TeamId, long Seq)> WriteEvents(DbConnection open, DbTransaction transaction, StoreTransaction work)
+    /// <summary>Returns each team's last number.</summary>
+    private IReadOnlyList<(string TeamId, long Seq)> WriteEvents(DbConnection open, DbTransaction transaction, StoreTransaction work)
     {
         if (work.Events.Count == 0)
         {
             return [];
         }
-        const string nextSql = """
-            insert into team_counters(team_id, event_seq) values (@teamId, @count)
-            on conflict (team_id) do update set event_seq = team_counters.event_seq + excluded.event_seq
-            returning event_seq
-            """;
         var teams = work.Events.GroupBy(e => e.TeamId).OrderBy(team => team.Key, StringComparer.Ordinal).ToList();
-        EnterScope(open, transaction, TeamScope.Of(teams.Select(team => team.Key)));
-        var numbered = new List<NumberedEvent>(work.Events.Count);
-        var published = new List<(string, long)>(teams.Count);
-        foreach (var team in teams)
-        {
-            var count = team.Count();
-            var last = open.QuerySingle<long>(nextSql, new { teamId = team.Key, count }, transaction);
-            numbered.AddRange(team.Select((e, i) => new NumberedEvent(e, last - count + 1 + i, work.NowMs)));
-            published.Add((team.Key, last));
-        }
-        _engine.Execute(open, transaction, InsertEvents, numbered);
-        return published;
+        var scope = TeamScope.Of(teams.Select(team => team.Key));
+        return _engine.WriteEvents(open, transaction, scope == _scope ? null : scope, teams, work.NowMs);
     }
 
     private void EnterScope(DbConnection open, DbTransaction transaction, TeamScope scope)
