@@ -125,23 +125,25 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
         var detail = note.Length > 0 ? $"{host.Caller.Name}: {note}" : host.Caller.Name;
         var decided = await store.WriteAsync(
             host.TeamId,
-            tx => held.Select(row => Decide(tx, host, row.CommandId, approve, note, detail)).ToArray(),
+            tx => CommandRows.Change(tx, rows =>
+            {
+                rows.Load(held.Select(row => (host.HostId, row.CommandId)));
+                return held.Select(row => Decide(tx, rows, host, row.CommandId, approve, note, detail)).ToArray();
+            }),
             context.CancellationToken);
         links.Wake(host.HostId);
         return decided;
     }
 
-    private static CommandRow Decide(StoreTransaction tx, HostAccess host, string commandId, bool approve, string note, string detail)
+    private static CommandRow Decide(
+        StoreTransaction tx, CommandRows rows, HostAccess host, string commandId, bool approve, string note, string detail)
     {
-        if (CommandMachine.Find(tx, host.HostId, commandId) is not { } row || !CommandMachine.Decide(tx, row, approve, detail))
-        {
-            throw NotAwaiting(); // Somebody else was faster, or it expired.
-        }
-
+        var decided = CommandMachine.Decide(rows, host.HostId, commandId, approve, detail)
+            ?? throw NotAwaiting(); // Somebody else was faster, or it expired.
         AuditLog.Append(
             tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandDecided, commandId, host.HostId,
-            $"{(approve ? "approved" : "rejected")} {row.Type}: {note}");
-        return CommandMachine.Find(tx, host.HostId, commandId)!;
+            $"{(approve ? "approved" : "rejected")} {decided.Type}: {note}");
+        return decided;
     }
 
     private async Task RequireApproverAsync(ServerCallContext context, HostAccess host, CommandRow row)

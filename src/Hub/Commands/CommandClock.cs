@@ -50,7 +50,11 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
         {
             var requeued = await store.WriteAsync(
                 team.Key,
-                tx => team.Where(row => CommandMachine.Due(tx, row.HostId, row.CommandId)).Select(row => row.HostId).Distinct().ToArray(),
+                tx => CommandRows.Change(tx, rows =>
+                {
+                    rows.Load(team.Select(row => (row.HostId, row.CommandId)));
+                    return team.Where(row => CommandMachine.Due(rows, row.HostId, row.CommandId)).Select(row => row.HostId).Distinct().ToArray();
+                }),
                 cancellation);
             Array.ForEach(requeued, links.Wake);
         }

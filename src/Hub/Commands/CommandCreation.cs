@@ -31,10 +31,15 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         where c.team_id = @teamId and c.host_id = @hostId and c.idempotency_key = @idempotencyKey
         """;
 
-    private const string HostSql = """
-        select l.command_types, (select count(*) from (select 1 as one from commands where host_id = @hostId
-            and state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit @limit) open) as pending
-        from links l where l.host_id = @hostId
+    /// <summary>All that a creation has to know, at once.</summary>
+    private const string FactsSql = """
+        select l.command_types,
+            (select count(*) from (select 1 as one from commands where host_id = @HostId
+                and state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit @PendingMax) open) as pending,
+            (select count(*) from (select 1 as one from commands where host_id = @HostId and state = 'QUEUED' limit 1) next) as queued,
+            (select count(*) from approval_policies where team_id = @TeamId) as policies,
+            (select command_id from commands where team_id = @TeamId and host_id = @HostId and idempotency_key = @IdempotencyKey) as earlier
+        from links l where l.host_id = @HostId
         """;
 
     private const string InsertSql = """
@@ -90,7 +95,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
 
     /// <summary>A node that is linked here is offered the command by the commit that creates it.</summary>
     private async Task<(CommandRow Command, bool Created)> WriteAsync(
-        CommandRow draft, Func<StoreTransaction, (CommandRow Command, bool Created)> create, CancellationToken cancellation)
+        CommandRow draft, Func<StoreTransaction, Creation> create, CancellationToken cancellation)
     {
         if (links.Find(draft.HostId) is { } link)
         {
@@ -102,7 +107,8 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
                     tx =>
                     {
                         var made = create(tx);
-                        return (made, made.Created ? link.TakeOffers(tx) : null);
+                        var isDue = made.Created && made.Command.State == CommandStates.Queued;
+                        return (made, isDue ? link.TakeOffers(tx, made.IsNext ? made.Command : null) : null);
                     },
                     cancellation);
                 if (offers is not null)
@@ -110,7 +116,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
                     link.Send(offers);
                 }
 
-                return answer;
+                return (answer.Command, answer.Created);
             }
             catch (LinkFencedException)
             {
@@ -124,20 +130,20 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
             links.Wake(draft.HostId);
         }
 
-        return written;
+        return (written.Command, written.Created);
     }
 
-    private static (CommandRow Command, bool Created) Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request, Actor actor)
+    private static Creation Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request, Actor actor)
     {
-        if (draft.IdempotencyKey is not null && Earlier(tx, draft) is { } earlier)
+        var facts = tx.QuerySingle<Facts>(FactsSql, new { draft.TeamId, draft.HostId, draft.IdempotencyKey, PendingMax });
+        if (facts.Earlier is not null)
         {
-            return (earlier, false);
+            return new Creation(Earlier(tx, draft)!, Created: false, IsNext: false);
         }
 
         // Not before the look for a repeat: the instant a request named may be over by the time it is repeated.
         var acceptBy = tx.NowMs + (long)AcceptWithin(request, tx.NowMs).TotalMilliseconds;
-        var (types, pending) = tx.QuerySingle<(string, long)>(HostSql, new { hostId = draft.HostId, limit = PendingMax });
-        var known = TextList.Read(types);
+        var known = TextList.Read(facts.CommandTypes);
         if (known.Count > 0 && !known.Contains(draft.Type))
         {
             throw new HubException(
@@ -145,15 +151,16 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
                 ("command_types", string.Join(",", known)));
         }
 
-        if (pending >= PendingMax)
+        if (facts.Pending >= PendingMax)
         {
             throw new HubException(
                 ErrorReason.CommandsPendingMax, $"The host has {PendingMax} commands that have not ended; cancel some or wait.",
-                ("limit", $"{PendingMax}"), ("use", $"{pending}"));
+                ("limit", $"{PendingMax}"), ("use", $"{facts.Pending}"));
         }
 
         var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = acceptBy };
-        if ((ApprovalPolicies.GateOf(tx, row.TeamId, row.Type) ?? (request.RequiresApproval ? ApprovalGate.Asked : null)) is { } gate)
+        var held = facts.Policies == 0 ? null : ApprovalPolicies.GateOf(tx, row.TeamId, row.Type);
+        if ((held ?? (request.RequiresApproval ? ApprovalGate.Asked : null)) is { } gate)
         {
             row = row with
             {
@@ -168,7 +175,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         tx.Execute(InsertSql, row);
         AuditLog.Append(tx, row.TeamId, actor, AuditAction.CommandCreated, row.CommandId, row.HostId, row.Type);
         tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
-        return (row, true);
+        return new Creation(row, Created: true, IsNext: facts.Queued == 0);
     }
 
     private static CommandRow? Earlier(StoreTransaction tx, CommandRow draft)
@@ -238,4 +245,9 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
 
     [GeneratedRegex(@"^[A-Za-z0-9._:-]{1,100}\z")]
     private static partial Regex TypePattern();
+
+    /// <param name="IsNext">Nothing else is queued for the node.</param>
+    private sealed record Creation(CommandRow Command, bool Created, bool IsNext);
+
+    private sealed record Facts(string CommandTypes, long Pending, long Queued, long Policies, string? Earlier);
 }

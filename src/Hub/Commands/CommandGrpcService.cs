@@ -115,10 +115,13 @@ internal sealed class CommandGrpcService(
             host.TeamId,
             tx =>
             {
-                var asked = CommandMachine.RequestCancel(tx, FindOrThrow(tx, host, request.CommandId), reason);
                 AuditLog.Append(
                     tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandCancelled, request.CommandId, host.HostId, reason);
-                return (FindOrThrow(tx, host, request.CommandId), asked);
+                return CommandRows.Change(tx, rows =>
+                {
+                    var asked = CommandMachine.RequestCancel(rows, FindOrThrow(rows, host, request.CommandId), reason);
+                    return (FindOrThrow(rows, host, request.CommandId), asked);
+                });
             },
             context.CancellationToken);
         if (ask)
@@ -141,28 +144,28 @@ internal sealed class CommandGrpcService(
         var clean = CleanText.Of(request);
         var command = await store.WriteAsync(
             host.TeamId,
-            tx =>
+            tx => CommandRows.Change(tx, rows =>
             {
-                var row = FindOrThrow(tx, host, clean.CommandId);
+                var row = FindOrThrow(rows, host, clean.CommandId);
                 var attempt = clean.Attempt == 0 ? (int)row.Attempt : clean.Attempt;
                 switch (clean.Action)
                 {
                     case "ack":
-                        CommandMachine.NodeAccepted(tx, host.HostId, journalId: "", row.CommandId, attempt);
+                        CommandMachine.NodeAccepted(rows, host.HostId, journalId: "", row.CommandId, attempt);
                         break;
                     case "complete":
                         var outcome = PolledOutcome.OfComplete(row.CommandId, attempt, clean.Result);
-                        CommandMachine.NodeFinished(tx, host.HostId, outcome, PolledOutcome.RefusalOf(outcome));
+                        CommandMachine.NodeFinished(rows, host.HostId, outcome, PolledOutcome.RefusalOf(outcome));
                         break;
                     case "fail":
-                        CommandMachine.NodeFinished(tx, host.HostId, PolledOutcome.OfFail(row.CommandId, attempt, clean.Error));
+                        CommandMachine.NodeFinished(rows, host.HostId, PolledOutcome.OfFail(row.CommandId, attempt, clean.Error));
                         break;
                     default:
                         throw HubException.InvalidField("action", "action is ack, complete or fail.");
                 }
 
-                return FindOrThrow(tx, host, clean.CommandId);
-            },
+                return FindOrThrow(rows, host, clean.CommandId);
+            }),
             context.CancellationToken);
         return new() { Command = Show(command) };
     }
@@ -173,16 +176,11 @@ internal sealed class CommandGrpcService(
         var result = StoredJson.Write(CleanText.Of(request).Result ?? Value.ForNull());
         var command = await store.WriteAsync(
             host.TeamId,
-            tx =>
+            tx => CommandRows.Change(tx, rows =>
             {
-                var row = FindOrThrow(tx, host, request.CommandId);
-                if (request.Attempt == 0 || request.Attempt == row.Attempt)
-                {
-                    CommandMachine.StoreResult(tx, row, result);
-                }
-
-                return FindOrThrow(tx, host, request.CommandId);
-            },
+                var row = FindOrThrow(rows, host, request.CommandId);
+                return request.Attempt == 0 || request.Attempt == row.Attempt ? CommandMachine.StoreResult(rows, row, result) : row;
+            }),
             context.CancellationToken);
         return new() { Command = Show(command) };
     }
@@ -201,7 +199,7 @@ internal sealed class CommandGrpcService(
                 ? []
                 : CommandMachine.Offer(tx, host.HostId, ClaimMax, CommandMachine.OfferToPoll),
             cancellation);
-        return [.. rows.Select(row => Show(row with { State = CommandStates.Offered }))];
+        return [.. rows.Select(Show)];
     }
 
     private async Task<HostCommand> ReadAsync(HostAccess host, string commandId, CancellationToken cancellation)
@@ -227,8 +225,8 @@ internal sealed class CommandGrpcService(
 
     private HostCommand Show(CommandRow row) => progress.Overlay(row.ToCommand());
 
-    private static CommandRow FindOrThrow(StoreTransaction tx, HostAccess host, string commandId) =>
-        CommandMachine.Find(tx, host.HostId, commandId) ?? throw NotFound(commandId);
+    private static CommandRow FindOrThrow(CommandRows rows, HostAccess host, string commandId) =>
+        rows.Find(host.HostId, commandId) ?? throw NotFound(commandId);
 
     private static string Reason(string reason) => reason.Length <= ReasonLengthMax
         ? CleanText.Of(reason)

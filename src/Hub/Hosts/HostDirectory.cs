@@ -169,7 +169,8 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
 
         // After the fence: from here on neither the node nor anybody else moves them. They stay for as long as watchers may read of them.
         while (await store.WriteAsync(
-            access.TeamId, tx => CommandMachine.HostRemoved(tx, access.HostId, RemovedBatchMax), cancellation) == RemovedBatchMax)
+            access.TeamId,
+            tx => CommandRows.Change(tx, rows => CommandMachine.HostRemoved(rows, access.HostId, RemovedBatchMax)), cancellation) == RemovedBatchMax)
         {
             cancellation.ThrowIfCancellationRequested();
         }

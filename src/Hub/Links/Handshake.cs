@@ -143,7 +143,7 @@ internal sealed class Handshake(
         if (!rewound)
         {
             // A node with a rewound journal dials again with a new one at once; its commands are settled then.
-            welcome.Commands.AddRange(CommandMachine.Reconcile(tx, node.HostId, hello.JournalId, hello.Running));
+            welcome.Commands.AddRange(CommandRows.Change(tx, rows => CommandMachine.Reconcile(rows, node.HostId, hello.JournalId, hello.Running)));
             welcome.Rejected.AddRange(LaneEntries.RejectedUnnoted(tx, node.HostId, hello.JournalId));
         }
 

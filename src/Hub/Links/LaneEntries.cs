@@ -46,13 +46,14 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
         var positions = PositionsOf(tx, inputs.Select(input => input.Link.HostId));
         var moves = new Dictionary<(string HostId, Lane), Position>();
         var deltas = new List<(Ack Ack, Delta Delta, RecordChange Change)>();
+        var reports = new List<CommandReport>();
         var answers = new BatchAnswer[inputs.Count];
         for (var i = 0; i < inputs.Count; i++)
         {
             var (link, batch, isLast) = inputs[i];
             var key = (link.HostId, batch.Lane);
             var stored = moves.TryGetValue(key, out var moved) ? moved.Seq : positions[link.HostId].Of(batch.Lane);
-            answers[i] = Apply(tx, link, batch, stored, isLast, deltas);
+            answers[i] = Apply(tx, link, batch, stored, isLast, deltas, reports);
             if (isLast && answers[i].Ack is { } ack && ack.Seq > stored)
             {
                 moves[key] = new Position(link, ack.Seq);
@@ -67,6 +68,11 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
             }
         }
 
+        if (reports.Count > 0)
+        {
+            CommandRows.Change(tx, rows => Apply(rows, reports));
+        }
+
         foreach (var lane in moves.GroupBy(move => move.Key.Item2, move => move.Value))
         {
             tx.Execute(Moves[lane.Key], [.. lane]);
@@ -78,8 +84,10 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
     /// <param name="stored">Position of the lane.</param>
     /// <param name="isLast">Whether the lane's position moves; it does with the last part of what shares a number.</param>
     /// <param name="deltas">Takes the deltas, which are applied with those of other batches; a batch of deltas holds nothing else.</param>
+    /// <param name="reports">Takes what the node says of commands, which is applied with that of other batches too.</param>
     private BatchAnswer Apply(
-        StoreTransaction tx, LinkIdentity link, Batch batch, long stored, bool isLast, List<(Ack, Delta, RecordChange)> deltas)
+        StoreTransaction tx, LinkIdentity link, Batch batch, long stored, bool isLast, List<(Ack, Delta, RecordChange)> deltas,
+        List<CommandReport> reports)
     {
         if (guards.RepeatCheck && batch.LastSeq <= stored)
         {
@@ -107,6 +115,10 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
             else if (clean.Delta is { } delta)
             {
                 deltas.Add((ack, delta, ChangeOf(link, delta, clean.Seq, snapshotId: "")));
+            }
+            else if (CommandIdOf(clean) is { } commandId)
+            {
+                reports.Add(new CommandReport(link, commandId, clean, ack));
             }
             else
             {
@@ -225,21 +237,6 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
             case Entry.BodyOneofCase.Chat:
                 ChatLog.Accept(tx, link.TeamId, link.HostId, entry.Chat);
                 break;
-            case Entry.BodyOneofCase.CommandAccepted:
-                var accepted = entry.CommandAccepted;
-                ack.Commands.Add(new CommandVerdict
-                {
-                    CommandId = accepted.CommandId,
-                    Attempt = accepted.Attempt,
-                    Verdict = CommandMachine.NodeAccepted(tx, link.HostId, link.JournalId, accepted.CommandId, accepted.Attempt),
-                });
-                break;
-            case Entry.BodyOneofCase.CommandStarted:
-                CommandMachine.NodeStarted(tx, link.HostId, link.JournalId, entry.CommandStarted.CommandId, entry.CommandStarted.Attempt);
-                break;
-            case Entry.BodyOneofCase.CommandOutcome:
-                CommandMachine.NodeFinished(tx, link.HostId, entry.CommandOutcome);
-                break;
             case Entry.BodyOneofCase.RejectedNoted:
                 tx.Execute(
                     """
@@ -251,6 +248,28 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
             default:
                 ApplySnapshot(tx, link, entry, ack);
                 break;
+        }
+    }
+
+    private static void Apply(CommandRows rows, IReadOnlyList<CommandReport> reports)
+    {
+        rows.Load(reports.Select(report => (report.Link.HostId, report.CommandId)));
+        foreach (var (link, commandId, entry, ack) in reports)
+        {
+            switch (entry.BodyCase)
+            {
+                case Entry.BodyOneofCase.CommandAccepted:
+                    var attempt = entry.CommandAccepted.Attempt;
+                    var verdict = CommandMachine.NodeAccepted(rows, link.HostId, link.JournalId, commandId, attempt);
+                    ack.Commands.Add(new CommandVerdict { CommandId = commandId, Attempt = attempt, Verdict = verdict });
+                    break;
+                case Entry.BodyOneofCase.CommandStarted:
+                    CommandMachine.NodeStarted(rows, link.HostId, link.JournalId, commandId, entry.CommandStarted.Attempt);
+                    break;
+                default:
+                    CommandMachine.NodeFinished(rows, link.HostId, entry.CommandOutcome);
+                    break;
+            }
         }
     }
 
@@ -362,6 +381,15 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
         return Reject(tx, link, Lane.Bulk, entry.Seq, delta.RecordId, fault);
     }
 
+    /// <summary>The command that the entry says something of, or null.</summary>
+    private static string? CommandIdOf(Entry entry) => entry.BodyCase switch
+    {
+        Entry.BodyOneofCase.CommandAccepted => entry.CommandAccepted.CommandId,
+        Entry.BodyOneofCase.CommandStarted => entry.CommandStarted.CommandId,
+        Entry.BodyOneofCase.CommandOutcome => entry.CommandOutcome.CommandId,
+        _ => null,
+    };
+
     private static string RecordIdOf(Entry entry) => entry.Delta?.RecordId ?? entry.Chat?.Id ?? "";
 
     private static RejectedRecord Reject(StoreTransaction tx, LinkIdentity link, Lane lane, long seq, string recordId, HubException fault)
@@ -404,6 +432,9 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
     private static string Cut(string text) => text.Length <= DetailMax ? text : text[..DetailMax];
 
     private sealed record Position(LinkIdentity Link, long Seq);
+
+    /// <summary>What a node says of a command, and the answer that it gets.</summary>
+    private sealed record CommandReport(LinkIdentity Link, string CommandId, Entry Entry, Ack Ack);
 
     private sealed record PositionsRow(string HostId, long CommandsSeq, long ChatSeq, long DataSeq, long BulkSeq)
     {

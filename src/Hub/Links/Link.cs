@@ -197,10 +197,16 @@ internal sealed partial class Link
     /// Marks what is queued for the node offered, as far as there is room; in a job of the link's fence, whose caller then sends it. Jobs
     /// whose offers are not sent yet may see the same room. A link that ends is given nothing: what it was given before, its end withdraws.
     /// </summary>
-    public LinkOffers TakeOffers(StoreTransaction tx)
+    /// <param name="only">What the transaction has created and is all that is queued, if it is.</param>
+    public LinkOffers TakeOffers(StoreTransaction tx, CommandRow? only = null)
     {
         var room = Identity.Rewound || Outbox.IsClosed ? 0 : Math.Max(0, LinkOptions.OffersMax - Outbox.WorkWaiting);
-        var rows = room == 0 ? [] : CommandMachine.Offer(tx, Identity.HostId, room, CommandMachine.OfferOnLink);
+        var rows = (room, only) switch
+        {
+            (0, _) => [],
+            (_, null) => CommandMachine.Offer(tx, Identity.HostId, room, CommandMachine.OfferOnLink),
+            _ => [CommandMachine.Offer(tx, only, CommandMachine.OfferOnLink)],
+        };
         return new LinkOffers(rows, rows.Count == room, tx.NowMs);
     }
 

@@ -56,7 +56,7 @@ internal sealed partial class LinkEnding(
                     tx.Execute(
                         "update links set state = @state, ended_at = @NowMs where host_id = @HostId",
                         new { state = LinkState.Ended, tx.NowMs, link.Identity.HostId });
-                    CommandMachine.WithdrawOffers(tx, link.Identity.HostId);
+                    CommandRows.Change(tx, rows => CommandMachine.WithdrawOffers(rows, link.Identity.HostId));
                     presence.LinkEnded(tx, link.Identity.HostId, draining);
                     return true;
                 });

@@ -9,63 +9,53 @@ using Hub.TestKit;
 
 namespace Hub.IntegrationTests.Commands;
 
-/// <summary>
-/// Two replicas create a command with one key at the same moment. Neither sees the other's row before it inserts its own, so only the unique
-/// index can decide; on SQLite there is one writer and its look-up would do.
-/// </summary>
-public sealed class IdempotencyIndexTests(PostgresStoreFixture fixture) : IClassFixture<PostgresStoreFixture>
+/// <summary>Two replicas work on one command at the same moment; on SQLite there is one writer.</summary>
+public sealed class CommandRaceTests(PostgresStoreFixture fixture) : IClassFixture<PostgresStoreFixture>
 {
     private const string Team = "team";
     private const string Key = "key";
 
+    /// <summary>Neither sees the other's row before it inserts its own, so only the unique index can decide.</summary>
     [Theory]
     [InlineData(true, 1)]
     [InlineData(false, 2)]
     public async Task Create_TwinsOnTwoReplicas_TheIndexAloneMakesThemOne(bool index, int commands)
     {
+        using var race = new Race();
         var database = await fixture.CreateDatabaseAsync();
-        using var committing = new ManualResetEventSlim();
-        using var release = new ManualResetEventSlim();
-        var holding = false;
-        await using var first = await fixture.OpenAsync(database with
-        {
-            FaultInjector = step =>
-            {
-                if (step == WriteStep.BeforeCommit && Volatile.Read(ref holding))
-                {
-                    committing.Set();
-                    release.Wait(WithinExtensions.DefaultLimit);
-                }
-            },
-        });
-        using var inserted = new ManualResetEventSlim();
-        await using var second = await fixture.OpenAsync(database with
-        {
-            FaultInjector = step =>
-            {
-                if (step == WriteStep.AfterJob)
-                {
-                    inserted.Set();
-                }
-            },
-        });
+        await using var first = await fixture.OpenAsync(database with { FaultInjector = race.ReachFirst });
+        await using var second = await fixture.OpenAsync(database with { FaultInjector = race.ReachSecond });
         var host = await EnrollAsync(first);
         if (!index)
         {
             await first.WriteAsync(Store.SystemTeam, tx => tx.Execute("drop index commands_idempotency_key"));
         }
 
-        Volatile.Write(ref holding, true);
-        inserted.Reset();
-        var one = CreateAsync(first, host);
-        committing.Wait(WithinExtensions.DefaultLimit);
-        var other = CreateAsync(second, host);
-        await Polling.UntilAsync(
-            async () => inserted.IsSet || await PostgresStoreFixture.IsBlockedAsync(second), () => "The second neither inserts nor waits.");
-        release.Set();
-        var ids = new[] { await one.Within(), await other.Within() };
+        var (one, other) = await race.RunAsync(() => CreateAsync(first, host), () => CreateAsync(second, host), second);
 
-        Assert.Equal(commands, ids.Distinct().Count());
+        Assert.Equal(commands, new[] { one, other }.Distinct().Count());
+    }
+
+    [Fact]
+    public async Task Accept_WhileAnotherReplicaCancels_GoesByTheCancel()
+    {
+        using var race = new Race();
+        var database = await fixture.CreateDatabaseAsync();
+        await using var first = await fixture.OpenAsync(database with { FaultInjector = race.ReachFirst });
+        await using var second = await fixture.OpenAsync(database with { FaultInjector = race.ReachSecond });
+        var host = await EnrollAsync(first);
+        var id = await CreateAsync(first, host);
+
+        var (asked, verdict) = await race.RunAsync(
+            () => first.WriteAsync(Team, tx => CommandRows.Change(
+                tx, rows => CommandMachine.RequestCancel(rows, rows.Find(host.HostId, id)!, "enough"))),
+            () => second.WriteAsync(Team, tx => CommandRows.Change(
+                tx, rows => CommandMachine.NodeAccepted(rows, host.HostId, "journal", id, attempt: 1))),
+            second);
+
+        Assert.Equal((false, Verdict.Forget), (asked, verdict));
+        Assert.Equal(["QUEUED", "CANCELLED"], await first.ReadAsync(
+            TeamScope.Of(Team), reader => reader.QueryAsync<string>("select state from command_timeline where command_id = @id order by step", new { id })));
     }
 
     private static async Task<HostAccess> EnrollAsync(Store store)
@@ -80,5 +70,51 @@ public sealed class IdempotencyIndexTests(PostgresStoreFixture fixture) : IClass
         var (command, _) = await new CommandCreation(store, new LinkRegistry(TimeProvider.System), TimeProvider.System).CreateAsync(
             host, new CreateCommandRequest { Type = "echo" }, Key, "", CancellationToken.None);
         return command.CommandId;
+    }
+
+    /// <summary>The second replica begins its work when the first has done its own and has yet to commit.</summary>
+    private sealed class Race : IDisposable
+    {
+        private readonly ManualResetEventSlim _committing = new();
+        private readonly ManualResetEventSlim _release = new();
+        private readonly ManualResetEventSlim _done = new();
+        private bool _isOn;
+
+        public void ReachFirst(WriteStep step)
+        {
+            if (step == WriteStep.BeforeCommit && Volatile.Read(ref _isOn))
+            {
+                _committing.Set();
+                _release.Wait(WithinExtensions.DefaultLimit);
+            }
+        }
+
+        public void ReachSecond(WriteStep step)
+        {
+            if (step == WriteStep.AfterJob)
+            {
+                _done.Set();
+            }
+        }
+
+        public async Task<(T1 First, T2 Second)> RunAsync<T1, T2>(Func<Task<T1>> first, Func<Task<T2>> second, Store ofSecond)
+        {
+            Volatile.Write(ref _isOn, true);
+            _done.Reset();
+            var one = first();
+            _committing.Wait(WithinExtensions.DefaultLimit);
+            var other = second();
+            await Polling.UntilAsync(
+                async () => _done.IsSet || await PostgresStoreFixture.IsBlockedAsync(ofSecond), () => "The second neither works nor waits.");
+            _release.Set();
+            return (await one.Within(), await other.Within());
+        }
+
+        public void Dispose()
+        {
+            _committing.Dispose();
+            _release.Dispose();
+            _done.Dispose();
+        }
     }
 }

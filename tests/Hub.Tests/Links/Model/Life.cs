@@ -273,7 +273,7 @@ internal sealed class Life : IAsyncDisposable
         var commandId = _oracle.Commands.ElementAt(_random.Next(_oracle.Commands.Count));
         _diary.Note($"a person cancels {commandId}");
         await TryAsync(() => _hub.Store.WriteAsync(
-            SimulatedHub.Team, tx => CommandMachine.RequestCancel(tx, CommandMachine.Find(tx, _hostId, commandId)!, "enough")).Within());
+            SimulatedHub.Team, tx => CommandRows.Change(tx, rows => CommandMachine.RequestCancel(rows, rows.Find(_hostId, commandId)!, "enough"))).Within());
     }
 
     // The Hello of a new link and a frame of the old one meet in one group.
