@@ -32,10 +32,6 @@ internal static class CommandMachine
         order by c.created_at, c.command_id limit @limit
         """;
 
-    /// <summary>Whether anything is queued for the node or under way there.</summary>
-    public static bool HasOpen(StoreTransaction tx, string hostId) => tx.QuerySingleOrDefault<long?>(
-        "select 1 from commands where host_id = @hostId and state in ('QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit 1", new { hostId }) is not null;
-
     /// <summary>Takes the oldest queued commands for the node and marks them offered.</summary>
     public static IReadOnlyList<CommandRow> Offer(StoreTransaction tx, string hostId, int limit, TimeSpan offeredFor) =>
         CommandRows.Change<IReadOnlyList<CommandRow>>(

@@ -28,9 +28,13 @@ internal sealed class Handshake(
 
     private static readonly Lane[] NumberedLanes = [Lane.Commands, Lane.Chat, Lane.Data, Lane.Bulk];
 
+    /// <summary>All that a Hello has to know. Of what most nodes do not have it tells whether there is any, which the others ask for then.</summary>
     private const string RowSql = """
         select l.journal_id, l.journal_epoch, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq, l.chat_down_seq, l.chat_down_acked,
-            h.revoked_at, h.deleted_at, h.cloned_since, t.suspended_at
+            h.revoked_at, h.deleted_at, h.cloned_since, t.suspended_at, h.node_version, h.platform, h.labels,
+            exists (select 1 from commands where host_id = @hostId and state in ('QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING')) as has_commands,
+            exists (select 1 from rejected_deltas where host_id = @hostId and noted_at is null) as has_rejected,
+            exists (select 1 from host_properties where host_id = @hostId and desired is not null) as has_desired
         from links l join hosts h on h.host_id = l.host_id join teams t on t.team_id = l.team_id where l.host_id = @hostId
         """;
 
@@ -41,10 +45,8 @@ internal sealed class Handshake(
         where host_id = @hostId
         """;
 
-    private const string DescribeSql = """
-        update hosts set node_version = @nodeVersion, platform = @platform, labels = @labels
-        where host_id = @hostId and (node_version <> @nodeVersion or platform <> @platform or labels <> @labels)
-        """;
+    private const string DescribeSql =
+        "update hosts set node_version = @NodeVersion, platform = @Platform, labels = @Labels where host_id = @HostId";
 
     /// <summary>Opens a link for a node whose credential was checked. Its outbox holds Welcome as the first frame.</summary>
     /// <exception cref="HubException">INVALID_FIELD, UNSUPPORTED_PROTOCOL, CLONED_IDENTITY, CREDENTIAL_REVOKED.</exception>
@@ -114,8 +116,12 @@ internal sealed class Handshake(
             RecordStore.RestartNumbering(tx, node.HostId, hello.JournalId);
         }
 
-        ChatLog.ConfirmOnHello(tx, node.TeamId, node.HostId, chatFrom, row.ChatDownSeq);
-        Describe(tx, node, hello);
+        if (chatFrom > row.ChatDownAcked)
+        {
+            ChatLog.ConfirmOnHello(tx, node.TeamId, node.HostId, chatFrom, row.ChatDownSeq);
+        }
+
+        Describe(tx, node, hello, row);
         if (row.ClonedSince is not null)
         {
             quarantine.EndIfOver(tx, node.TeamId, node.HostId);
@@ -143,11 +149,18 @@ internal sealed class Handshake(
         if (!rewound)
         {
             // A node with a rewound journal dials again with a new one at once; its commands are settled then.
-            welcome.Commands.AddRange(CommandRows.Change(tx, rows => CommandMachine.Reconcile(rows, node.HostId, hello.JournalId, hello.Running)));
-            welcome.Rejected.AddRange(LaneEntries.RejectedUnnoted(tx, node.HostId, hello.JournalId));
+            if (row.HasCommands || hello.Running.Count > 0)
+            {
+                welcome.Commands.AddRange(CommandRows.Change(tx, rows => CommandMachine.Reconcile(rows, node.HostId, hello.JournalId, hello.Running)));
+            }
+
+            if (row.HasRejected)
+            {
+                welcome.Rejected.AddRange(LaneEntries.RejectedUnnoted(tx, node.HostId, hello.JournalId));
+            }
         }
 
-        return (identity, welcome, chatFrom, chatFrom != row.ChatDownSeq || CommandMachine.HasOpen(tx, node.HostId));
+        return (identity, welcome, chatFrom, chatFrom != row.ChatDownSeq || row.HasCommands);
     }
 
     /// <summary>Where each lane goes on; the first rule that fits.</summary>
@@ -199,7 +212,7 @@ internal sealed class Handshake(
     private static long ChatFrom(LinkRow row, Hello hello, bool journalNew) =>
         journalNew && hello.ChatDownSeq == 0 ? row.ChatDownAcked : hello.ChatDownSeq;
 
-    private static void Describe(StoreTransaction tx, Principal.Node node, Hello hello)
+    private static void Describe(StoreTransaction tx, Principal.Node node, Hello hello, LinkRow row)
     {
         var labels = new Struct();
         foreach (var (key, value) in hello.Labels.OrderBy(pair => pair.Key, StringComparer.Ordinal))
@@ -207,11 +220,18 @@ internal sealed class Handshake(
             labels.Fields[key] = Value.ForString(value);
         }
 
-        tx.Execute(
-            DescribeSql, new { hostId = node.HostId, nodeVersion = hello.NodeVersion, platform = hello.Platform, labels = StoredJson.Write(labels) });
+        var said = new { node.HostId, hello.NodeVersion, hello.Platform, Labels = StoredJson.Write(labels) };
+        if ((row.NodeVersion, row.Platform, row.Labels) != (said.NodeVersion, said.Platform, said.Labels))
+        {
+            tx.Execute(DescribeSql, said);
+        }
+
         tx.AppendEvent(node.TeamId, EnumText<WatchKind>.Of(WatchKind.Host), node.HostId, node.HostId, 0);
-        HostProperties.Observe(tx, node.HostId, HostProperties.Labels, Value.ForStruct(labels));
-        HostProperties.Observe(tx, node.HostId, HostProperties.NodeVersion, Value.ForString(hello.NodeVersion));
+        if (row.HasDesired)
+        {
+            HostProperties.Observe(tx, node.HostId, HostProperties.Labels, Value.ForStruct(labels));
+            HostProperties.Observe(tx, node.HostId, HostProperties.NodeVersion, Value.ForString(hello.NodeVersion));
+        }
     }
 
     private static void Validate(Hello hello)
@@ -263,6 +283,12 @@ internal sealed class Handshake(
         public long? DeletedAt { get; init; }
         public long? ClonedSince { get; init; }
         public long? SuspendedAt { get; init; }
+        public required string NodeVersion { get; init; }
+        public required string Platform { get; init; }
+        public required string Labels { get; init; }
+        public bool HasCommands { get; init; }
+        public bool HasRejected { get; init; }
+        public bool HasDesired { get; init; }
 
         public long Stored(Lane lane) => lane switch
         {
