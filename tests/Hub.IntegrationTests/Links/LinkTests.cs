@@ -101,6 +101,36 @@ public abstract class LinkTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Connect_Again_TakesWhatIsNewAndTellsWhatTheNodeHasNotNoted()
+    {
+        await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
+        var (hostId, credential) = await hub.ClaimAsync();
+        using var owner = hub.As(await hub.UserTokenAsync());
+        (await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "hello" })).Expect(201);
+        await using (var before = await RawNode.ConnectAsync(hub, credential))
+        {
+            await before.ReadUntilAsync(frame => frame.Batch is not null); // The message, which it does not acknowledge.
+            await before.SendAsync(RawNode.TaskBatch(1, (new string('x', 201), "todo")));
+            await before.ReadUntilAsync(frame => frame.Ack?.Rejected.Count == 1);
+        }
+
+        await using var node = await RawNode.ConnectAsync(hub, credential, change: hello =>
+        {
+            (hello.NodeVersion, hello.Platform, hello.ChatDownSeq) = ("2.0", "linux", 1);
+            hello.Labels.Add("zone", "a");
+            hello.Upstream.Add(new UpstreamPosition { Lane = Lane.Data, FirstSeq = 2, LastSeq = 1 });
+            hello.JournalEpoch = 1;
+        });
+        var welcome = (await node.ReadAsync()).Welcome;
+
+        Assert.Equal((Lane.Data, 1), welcome.Rejected.Select(rejected => (rejected.Lane, rejected.Seq)).Single());
+        var host = await owner.ReadAsync($"/api/hosts/{hostId}");
+        Assert.Equal(("2.0", "linux", "a"), (host.String("host.nodeVersion"), host.String("host.platform"), host.String("host.labels.zone")));
+        var message = (await owner.ReadAsync($"/api/hosts/{hostId}/chat"))["messages"].EnumerateArray().Single();
+        Assert.Equal(JsonValueKind.Number, message.GetProperty("deliveredAt").ValueKind);
+    }
+
+    [Fact]
     public async Task Connect_AnotherFrameFirst_IsRefused()
     {
         await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
