@@ -24,8 +24,8 @@ internal static class CommandMachine
 
     private const string Queued = "c.host_id = @hostId and c.state = 'QUEUED' order by c.created_at, c.command_id limit @limit";
 
-    private const string Open =
-        "c.host_id = @hostId and c.state in ('OFFERED', 'ACCEPTED', 'RUNNING') order by c.created_at, c.command_id";
+    // In the order of their ids, as whatever else locks several, so that two replicas do not wait for each other.
+    private const string Open = "c.host_id = @hostId and c.state in ('OFFERED', 'ACCEPTED', 'RUNNING') order by c.command_id";
 
     private const string Removed = """
         c.host_id = @hostId and c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING')

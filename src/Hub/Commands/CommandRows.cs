@@ -9,7 +9,10 @@ namespace Hub.Commands;
 /// </summary>
 internal sealed class CommandRows
 {
-    /// <summary>A transition, and the row as it is after it. Of the transitions of a command the last has the row to write.</summary>
+    /// <summary>
+    /// A transition, and the row as it is after it. Of the transitions of a command the last has the row to write. Steps count on from the
+    /// last that is stored: where the statement runs for each row, as on SQLite, that is the one before.
+    /// </summary>
     private static readonly RowsStatement<Transition> Write = new(
         """
         insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
