@@ -115,13 +115,14 @@ internal sealed class CommandGrpcService(
             host.TeamId,
             tx =>
             {
-                AuditLog.Append(
-                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandCancelled, request.CommandId, host.HostId, reason);
-                return CommandRows.Change(tx, rows =>
+                var answer = CommandRows.Change(tx, rows =>
                 {
                     var asked = CommandMachine.RequestCancel(rows, FindOrThrow(rows, host, request.CommandId), reason);
                     return (FindOrThrow(rows, host, request.CommandId), asked);
                 });
+                AuditLog.Append(
+                    tx, host.TeamId, Actor.Of(host.Caller), AuditAction.CommandCancelled, request.CommandId, host.HostId, reason);
+                return answer;
             },
             context.CancellationToken);
         if (ask)
