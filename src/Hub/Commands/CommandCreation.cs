@@ -36,8 +36,8 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         select l.command_types,
             (select count(*) from (select 1 as one from commands where host_id = @HostId
                 and state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit @PendingMax) open) as pending,
-            (select count(*) from (select 1 as one from commands where host_id = @HostId and state = 'QUEUED' limit 1) next) as queued,
-            (select count(*) from approval_policies where team_id = @TeamId) as policies,
+            exists (select 1 from commands where host_id = @HostId and state = 'QUEUED') as has_queued,
+            exists (select 1 from approval_policies where team_id = @TeamId) as has_policies,
             (select command_id from commands where team_id = @TeamId and host_id = @HostId and idempotency_key = @IdempotencyKey) as earlier
         from links l where l.host_id = @HostId
         """;
@@ -159,7 +159,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         }
 
         var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = acceptBy };
-        var held = facts.Policies == 0 ? null : ApprovalPolicies.GateOf(tx, row.TeamId, row.Type);
+        var held = facts.HasPolicies ? ApprovalPolicies.GateOf(tx, row.TeamId, row.Type) : null;
         if ((held ?? (request.RequiresApproval ? ApprovalGate.Asked : null)) is { } gate)
         {
             row = row with
@@ -175,7 +175,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         tx.Execute(InsertSql, row);
         AuditLog.Append(tx, row.TeamId, actor, AuditAction.CommandCreated, row.CommandId, row.HostId, row.Type);
         tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
-        return new Creation(row, Created: true, IsNext: facts.Queued == 0);
+        return new Creation(row, Created: true, IsNext: !facts.HasQueued);
     }
 
     private static CommandRow? Earlier(StoreTransaction tx, CommandRow draft)
@@ -249,5 +249,12 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
     /// <param name="IsNext">Nothing else is queued for the node.</param>
     private sealed record Creation(CommandRow Command, bool Created, bool IsNext);
 
-    private sealed record Facts(string CommandTypes, long Pending, long Queued, long Policies, string? Earlier);
+    private sealed record Facts
+    {
+        public required string CommandTypes { get; init; }
+        public long Pending { get; init; }
+        public bool HasQueued { get; init; }
+        public bool HasPolicies { get; init; }
+        public string? Earlier { get; init; }
+    }
 }
