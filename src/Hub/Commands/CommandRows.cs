@@ -13,12 +13,13 @@ internal sealed class CommandRows
     /// A transition, and the row as it is after it. Of the transitions of a command the last has the row to write. Steps count on from the
     /// last that is stored: where the statement runs for each row, as on SQLite, that is the one before.
     /// </summary>
-    private static readonly RowsStatement<Transition> Write = new(
+    private static readonly RowsStatement<Transition> Transitions = new(
         """
         insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
         select r.team_id, r.command_id,
-            (select max(t.step) from command_timeline t where t.command_id = r.command_id) + row_number() over (partition by r.command_id order by r.place),
-            r.step_state, r.step_reason, r.step_attempt, r.at, r.detail
+            (select max(t.step) from command_timeline t where t.command_id = r.command_id)
+                + row_number() over (partition by r.command_id order by r.place),
+            r.step_state, r.step_reason, r.attempt, r.at, r.detail
         from {rows};
         update commands set state = r.state, reason = r.reason, attempt = r.attempt, updated_at = r.at, offered_until = r.offered_until,
             accepted_at = r.accepted_at, finish_by = r.finish_by, finished_at = r.finished_at, journal_id = r.journal_id, cancel_by = r.cancel_by,
@@ -32,7 +33,6 @@ internal sealed class CommandRows
         Column<Transition>.Of("at", step => step.At),
         Column<Transition>.Of("step_state", step => step.State),
         Column<Transition>.Of("step_reason", step => step.Reason),
-        Column<Transition>.Of("step_attempt", step => step.Attempt),
         Column<Transition>.Of("detail", step => step.Detail),
         Column<Transition>.Of("state", step => step.Row.State),
         Column<Transition>.Of("reason", step => step.Row.Reason),
@@ -123,7 +123,13 @@ internal sealed class CommandRows
     /// <param name="after">What is otherwise than before, besides state and reason.</param>
     public CommandRow Move(CommandRow row, CommandState state, CommandReason reason, string detail = "", Func<CommandRow, CommandRow>? after = null)
     {
-        var moved = row with { State = EnumText<CommandState>.Of(state), Reason = EnumText<CommandReason>.Of(reason), UpdatedAt = _tx.NowMs, OfferedUntil = null };
+        var moved = row with
+        {
+            State = EnumText<CommandState>.Of(state),
+            Reason = EnumText<CommandReason>.Of(reason),
+            UpdatedAt = _tx.NowMs,
+            OfferedUntil = null,
+        };
         if (state == CommandState.Queued)
         {
             moved = moved with { AcceptedAt = null, FinishBy = null, JournalId = "" };
@@ -134,13 +140,13 @@ internal sealed class CommandRows
         }
 
         moved = after?.Invoke(moved) ?? moved;
-        _made.Add(new Transition(moved, moved.State, moved.Reason, moved.Attempt, detail, moved.Result == row.Result ? null : moved.Result, _tx.NowMs, _made.Count));
+        Write(moved, state, reason, detail, moved.Result == row.Result ? null : moved.Result);
         return Changed(moved);
     }
 
     /// <summary>Writes into the timeline what does not change the command.</summary>
     public void Note(CommandRow row, CommandState state, CommandReason reason, string detail) =>
-        _made.Add(new Transition(row, EnumText<CommandState>.Of(state), EnumText<CommandReason>.Of(reason), row.Attempt, detail, null, _tx.NowMs, _made.Count));
+        Write(row, state, reason, detail, result: null);
 
     /// <summary>Changes columns that no transition does, and the command's watchers hear of it.</summary>
     /// <param name="columns">Assignments, of the properties of <paramref name="changed"/>.</param>
@@ -150,6 +156,9 @@ internal sealed class CommandRows
         _tx.Execute($"update commands set {columns} where command_id = @CommandId", changed);
         return Changed(changed);
     }
+
+    private void Write(CommandRow row, CommandState state, CommandReason reason, string detail, string? result) => _made.Add(new Transition(
+        row, EnumText<CommandState>.Of(state), EnumText<CommandReason>.Of(reason), detail, result, _tx.NowMs, _made.Count));
 
     private CommandRow Changed(CommandRow row)
     {
@@ -166,7 +175,7 @@ internal sealed class CommandRows
             _made[i] = _made[i] with { IsLast = last.Add(_made[i].Row.CommandId) };
         }
 
-        _tx.Execute(Write, _made);
+        _tx.Execute(Transitions, _made);
         _made.Clear();
     }
 
@@ -177,5 +186,5 @@ internal sealed class CommandRows
     /// <param name="Result">Null leaves the one that is stored.</param>
     /// <param name="Place">Among those of the job.</param>
     private readonly record struct Transition(
-        CommandRow Row, string State, string Reason, long Attempt, string Detail, string? Result, long At, long Place, bool IsLast = false);
+        CommandRow Row, string State, string Reason, string Detail, string? Result, long At, long Place, bool IsLast = false);
 }

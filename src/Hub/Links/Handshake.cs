@@ -151,7 +151,8 @@ internal sealed class Handshake(
             // A node with a rewound journal dials again with a new one at once; its commands are settled then.
             if (row.HasCommands || hello.Running.Count > 0)
             {
-                welcome.Commands.AddRange(CommandRows.Change(tx, rows => CommandMachine.Reconcile(rows, node.HostId, hello.JournalId, hello.Running)));
+                welcome.Commands.AddRange(CommandRows.Change(
+                    tx, rows => CommandMachine.Reconcile(rows, node.HostId, hello.JournalId, hello.Running)));
             }
 
             if (row.HasRejected)
