@@ -162,14 +162,16 @@ internal sealed class SqliteEngine : StoreEngine
         DbConnection connection, DbTransaction transaction, TeamScope? enter, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
     {
         var last = new List<(string TeamId, long Seq)>(teams.Count);
+        var numbered = new List<NumberedEvent>();
         foreach (var team in teams)
         {
             var count = team.Count();
             var seq = connection.QuerySingle<long>(NextSeqSql, new { teamId = team.Key, count }, transaction);
-            Execute(connection, transaction, InsertEvents, [.. team.Select((e, i) => new NumberedEvent(e, seq - count + 1 + i, nowMs))]);
+            numbered.AddRange(team.Select((e, i) => new NumberedEvent(e, seq - count + 1 + i, nowMs)));
             last.Add((team.Key, seq));
         }
 
+        Execute(connection, transaction, InsertEvents, numbered);
         return last;
     }
 
