@@ -22,7 +22,7 @@ internal sealed class PostgresEngine : StoreEngine
     private const long MigrationLock = 0x687562_0001;
 
     // Settings of the transaction, as one statement that is planned once; its row is of no interest.
-    private const string EnterScopeSql = $"select set_config('role', '{Role}', true), set_config('hub.team_ids', @csv, true)";
+    private const string EnterScopeSql = "select set_config('role', @role, true), set_config('hub.team_ids', @csv, true)";
 
     // How a list is read best depends on how much its host has, which a plan made for any host does not know.
     private const string ReadOnlySql = "set_config('transaction_read_only', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true)";
@@ -130,27 +130,18 @@ internal sealed class PostgresEngine : StoreEngine
         // The server keeps its own files.
     }
 
-    public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope)
-    {
-        if (scope.IsSystem)
-        {
-            connection.Execute("set local role none", transaction: transaction);
-        }
-        else
-        {
-            connection.Execute(EnterScopeSql, new { csv = scope.Csv }, transaction);
-        }
-    }
+    public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope) =>
+        connection.Execute(EnterScopeSql, ValuesOf(scope), transaction);
 
     public override IReadOnlyList<T> Query<T>(
         DbConnection connection, DbTransaction transaction, TeamScope? enter, string sql, DynamicParameters values)
     {
-        if (enter is not { IsSystem: false } scope)
+        if (enter is not { } scope)
         {
-            return connection.Query<T>(enter is null ? sql : "set local role none; " + sql, values, transaction).AsList();
+            return connection.Query<T>(sql, values, transaction).AsList();
         }
 
-        values.Add("csv", scope.Csv);
+        values.AddDynamicParams(ValuesOf(scope));
         using var results = connection.QueryMultiple($"{EnterScopeSql}; {sql}", values, transaction);
         results.ReadSingle<string>();
         return results.Read<T>().AsList();
@@ -159,14 +150,7 @@ internal sealed class PostgresEngine : StoreEngine
     public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious)
     {
         var savepoint = releasePrevious ? "release savepoint job; savepoint job; " : "savepoint job; ";
-        if (scope.IsSystem)
-        {
-            connection.Execute(savepoint + "set local role none", transaction: transaction);
-        }
-        else
-        {
-            connection.Execute(savepoint + EnterScopeSql, new { csv = scope.Csv }, transaction);
-        }
+        connection.Execute(savepoint + EnterScopeSql, ValuesOf(scope), transaction);
     }
 
     public override void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows)
@@ -198,8 +182,7 @@ internal sealed class PostgresEngine : StoreEngine
     {
         await using var connection = await _readers.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, ct);
-        var begin = scope.IsSystem ? $"select {ReadOnlySql}" : $"{EnterScopeSql}, {ReadOnlySql}";
-        var result = await read(new StoreReader(_dialect, connection, transaction, ct, begin, scope.IsSystem ? null : scope.Csv));
+        var result = await read(new StoreReader(_dialect, connection, transaction, ct, $"{EnterScopeSql}, {ReadOnlySql}", ValuesOf(scope)));
         await transaction.CommitAsync(ct);
         return result;
     }
@@ -279,6 +262,9 @@ internal sealed class PostgresEngine : StoreEngine
         }
         await _readers.DisposeAsync();
     }
+
+    /// <summary>Parameters of <see cref="EnterScopeSql"/>.</summary>
+    private static object ValuesOf(TeamScope scope) => scope.IsSystem ? new { role = "none", csv = "" } : new { role = Role, csv = scope.Csv };
 
     private NpgsqlConnectionStringBuilder Bounded(NpgsqlConnectionStringBuilder address)
     {

@@ -5,9 +5,9 @@ namespace Hub.Storage;
 
 /// <summary>Statements of one read: they all see the same snapshot. Valid only within <see cref="Store.ReadAsync"/>.</summary>
 /// <param name="begin">A query of one row that goes before the first statement, in its round trip; null for none.</param>
-/// <param name="csv">The parameter of this name in it, if it has one.</param>
+/// <param name="beginValues">Its parameters.</param>
 internal sealed class StoreReader(
-    IDialect dialect, DbConnection connection, DbTransaction transaction, CancellationToken ct, string? begin = null, string? csv = null)
+    IDialect dialect, DbConnection connection, DbTransaction transaction, CancellationToken ct, string? begin = null, object? beginValues = null)
 {
     private bool _hasBegun = begin is null;
 
@@ -26,11 +26,7 @@ internal sealed class StoreReader(
 
         _hasBegun = true;
         var values = new DynamicParameters(args);
-        if (csv is not null)
-        {
-            values.Add(nameof(csv), csv);
-        }
-
+        values.AddDynamicParams(beginValues);
         using var results = await connection.QueryMultipleAsync(Command($"{begin}; {sql}", values));
         await results.ReadSingleAsync<string>();
         return (await results.ReadAsync<T>()).AsList();
