@@ -12,6 +12,9 @@ internal sealed class RawReader(DbConnection connection, string userId) : IAsync
     private const string TeamsSql =
         "select m.team_id, m.role, t.suspended_at from team_members m join teams t on t.team_id = m.team_id where m.user_id = @UserId";
 
+    private const string ScopeSql = "set_config('role', 'hub_app', true), set_config('hub.team_ids', 'default', true), ";
+    private const string ReadOnlySql = "set_config('transaction_read_only', 'on', true)";
+
     private const string HostSql = $"select team_id from hosts where host_id = '{ReadsDatabase.Host}' and deleted_at is null";
 
     /// <summary>Who asks, whose the host is, and what was asked for.</summary>
@@ -51,13 +54,7 @@ internal sealed class RawReader(DbConnection connection, string userId) : IAsync
         var rows = 0;
         await using var transaction = await connection.BeginTransactionAsync(
             connection is NpgsqlConnection ? IsolationLevel.RepeatableRead : IsolationLevel.Serializable);
-        if (connection is NpgsqlConnection)
-        {
-            await ExecuteAsync(
-                "set transaction read only" + (isSystem ? "" : "; set local role hub_app; select set_config('hub.team_ids', 'default', true)"));
-        }
-
-        foreach (var statement in statements)
+        foreach (var statement in Begin(isSystem, statements))
         {
             rows = await ExecuteAsync(statement);
         }
@@ -70,17 +67,27 @@ internal sealed class RawReader(DbConnection connection, string userId) : IAsync
             await using var command = CommandOf(sql);
             command.Transaction = transaction;
             await using var reader = await command.ExecuteReaderAsync();
-            var count = 0;
-            var values = new object[reader.FieldCount];
-            while (await reader.ReadAsync())
+            int count;
+            do
             {
-                reader.GetValues(values);
-                count++;
+                count = 0;
+                var values = new object[reader.FieldCount];
+                while (await reader.ReadAsync())
+                {
+                    reader.GetValues(values);
+                    count++;
+                }
             }
+            while (await reader.NextResultAsync());
 
             return count;
         }
     }
+
+    /// <summary>The settings of the transaction go with its first statement, as the Hub's do.</summary>
+    private string[] Begin(bool isSystem, string[] statements) => connection is NpgsqlConnection
+        ? [$"select {(isSystem ? "" : ScopeSql)}{ReadOnlySql}; {statements[0]}", .. statements[1..]]
+        : statements;
 
     private DbCommand CommandOf(string sql)
     {
