@@ -9,10 +9,17 @@ internal static class AuditLog
     /// <summary>Longer details are cut: an entry says what was done, not what it was done with.</summary>
     public const int DetailLengthMax = 1_000;
 
-    private const string InsertSql = """
-        insert into audit_log (audit_id, team_id, at, actor_kind, actor, action, subject, host_id, detail)
-        values (@id, @teamId, @now, @kind, @name, @action, @subject, @hostId, @detail)
-        """;
+    private static readonly RowsStatement<AuditRow> Insert = new(
+        "insert into audit_log (audit_id, team_id, at, actor_kind, actor, action, subject, host_id, detail) select * from {rows}",
+        Column<AuditRow>.Of("audit_id", row => row.AuditId),
+        Column<AuditRow>.Of("team_id", row => row.TeamId),
+        Column<AuditRow>.Of("at", row => row.At),
+        Column<AuditRow>.Of("actor_kind", row => row.Actor.Kind),
+        Column<AuditRow>.Of("actor", row => row.Actor.Name),
+        Column<AuditRow>.Of("action", row => row.Action),
+        Column<AuditRow>.Of("subject", row => row.Subject),
+        Column<AuditRow>.Of("host_id", row => row.HostId),
+        Column<AuditRow>.Of("detail", row => row.Detail));
 
     /// <summary>Adds an entry to the transaction of the act.</summary>
     /// <param name="action">One of <see cref="AuditAction"/>.</param>
@@ -20,18 +27,12 @@ internal static class AuditLog
     /// <param name="detail">More for people; never a secret.</param>
     public static void Append(
         StoreTransaction tx, string teamId, Actor actor, string action, string subject, string? hostId = null, string detail = "") =>
-        tx.Execute(InsertSql, new
-        {
-            id = EntityId.New("audit", tx.NowMs),
-            teamId,
-            now = tx.NowMs,
-            kind = actor.Kind,
-            name = actor.Name,
-            action,
-            subject,
-            hostId,
-            detail = detail.Length <= DetailLengthMax ? detail : detail[..DetailLengthMax],
-        });
+        tx.Execute(Insert, [new AuditRow(
+            EntityId.New("audit", tx.NowMs), teamId, tx.NowMs, actor, action, subject, hostId,
+            detail.Length <= DetailLengthMax ? detail : detail[..DetailLengthMax])]);
+
+    private readonly record struct AuditRow(
+        string AuditId, string TeamId, long At, Actor Actor, string Action, string Subject, string? HostId, string Detail);
 }
 
 /// <summary>Who did it, as the log shows it.</summary>

@@ -175,7 +175,7 @@ internal sealed class CommandRows
             _made[i] = _made[i] with { IsLast = last.Add(_made[i].Row.CommandId) };
         }
 
-        _tx.Execute(Transitions, _made);
+        _tx.Execute(Transitions, [.. _made]);
         _made.Clear();
     }
 

@@ -22,8 +22,8 @@ internal interface IDialect
 
     public object InValue<T>(IEnumerable<T> values);
 
-    /// <summary>The calls that a statement over rows takes: its text for each, and the values.</summary>
-    public IEnumerable<(string Sql, DynamicParameters Values)> Calls<T>(RowsStatement<T> statement, IReadOnlyList<T> rows);
+    /// <summary>The queries that a call takes: the text of each, and the values.</summary>
+    public IEnumerable<(string Sql, DynamicParameters Values)> QueriesOf(RowsCall call);
 
     /// <summary><see cref="ConstraintException"/> or <see cref="StoreUnavailableException"/> for a driver's exception; null if it is neither.</summary>
     public Exception? Translate(Exception thrown);

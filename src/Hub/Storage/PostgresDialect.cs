@@ -19,15 +19,15 @@ internal sealed class PostgresDialect(string server) : IDialect
 
     public object InValue<T>(IEnumerable<T> values) => values.ToArray();
 
-    public IEnumerable<(string Sql, DynamicParameters Values)> Calls<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
+    public IEnumerable<(string Sql, DynamicParameters Values)> QueriesOf(RowsCall call)
     {
         var arrays = new DynamicParameters();
-        foreach (var column in statement.Columns)
+        for (var i = 0; i < call.ColumnNames.Count; i++)
         {
-            arrays.Add(column.Name, column.Values(rows));
+            arrays.Add(call.ColumnNames[i], call.Values(i));
         }
 
-        return [(statement.ArraysSql, arrays)];
+        return call.ArraysSql.Select(sql => (sql, arrays));
     }
 
     public Exception? Translate(Exception thrown) => thrown switch

@@ -153,29 +153,47 @@ internal sealed class PostgresEngine : StoreEngine
         connection.Execute(savepoint + EnterScopeSql, ValuesOf(scope), transaction);
     }
 
-    public override void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows)
+    public override void Execute(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls)
     {
-        foreach (var (sql, values) in _dialect.Calls(statement, rows))
-        {
-            connection.Execute(sql, values, transaction);
-        }
+        using var batch = BatchOf(connection, transaction, calls);
+        batch.ExecuteNonQuery();
     }
 
     public override IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
-        DbConnection connection, DbTransaction transaction, TeamScope? enter, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
+        DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> before, TeamScope? enter,
+        IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
     {
         PendingEvent[] events = [.. teams.SelectMany(team => team)];
-        var values = new DynamicParameters();
-        values.Add("teams", teams.Select(team => team.Key).ToArray());
-        values.Add("counts", teams.Select(team => (long)team.Count()).ToArray());
-        values.Add("now", nowMs);
-        values.Add("teamIds", Array.ConvertAll(events, e => e.TeamId));
-        values.Add("after", teams.SelectMany(team => team.Select((_, i) => (long)(team.Count() - 1 - i))).ToArray());
-        values.Add("kinds", Array.ConvertAll(events, e => e.Kind));
-        values.Add("hostIds", Array.ConvertAll(events, e => e.HostId));
-        values.Add("entityIds", Array.ConvertAll(events, e => e.EntityId));
-        values.Add("versions", Array.ConvertAll(events, e => e.Version));
-        return Query<(string TeamId, long Seq)>(connection, transaction, enter, WriteEventsSql, values);
+        using var batch = BatchOf(connection, transaction, before);
+        if (enter is { } scope)
+        {
+            Add(batch, EnterScopeSql, [("role", Role), ("csv", scope.Csv)]);
+        }
+
+        Add(batch, WriteEventsSql, [
+            ("teams", teams.Select(team => team.Key).ToArray()),
+            ("counts", teams.Select(team => (long)team.Count()).ToArray()),
+            ("now", nowMs),
+            ("teamIds", Array.ConvertAll(events, e => e.TeamId)),
+            ("after", teams.SelectMany(team => team.Select((_, i) => (long)(team.Count() - 1 - i))).ToArray()),
+            ("kinds", Array.ConvertAll(events, e => e.Kind)),
+            ("hostIds", Array.ConvertAll(events, e => e.HostId)),
+            ("entityIds", Array.ConvertAll(events, e => e.EntityId)),
+            ("versions", Array.ConvertAll(events, e => e.Version)),
+        ]);
+        using var reader = batch.ExecuteReader();
+        if (enter is not null)
+        {
+            reader.NextResult();
+        }
+
+        var last = new List<(string TeamId, long Seq)>(teams.Count);
+        while (reader.Read())
+        {
+            last.Add((reader.GetString(0), reader.GetInt64(1)));
+        }
+
+        return last;
     }
 
     public override async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct)
@@ -261,6 +279,31 @@ internal sealed class PostgresEngine : StoreEngine
             await _relay.DisposeAsync();
         }
         await _readers.DisposeAsync();
+    }
+
+    private static NpgsqlBatch BatchOf(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls)
+    {
+        var batch = new NpgsqlBatch((NpgsqlConnection)connection, (NpgsqlTransaction)transaction);
+        foreach (var call in calls)
+        {
+            foreach (var sql in call.ArraysSql)
+            {
+                Add(batch, sql, call.ColumnNames.Select((column, i) => (column, (object)call.Values(i))));
+            }
+        }
+
+        return batch;
+    }
+
+    private static void Add(NpgsqlBatch batch, string sql, IEnumerable<(string Name, object Value)> values)
+    {
+        var command = new NpgsqlBatchCommand(sql);
+        foreach (var (name, value) in values)
+        {
+            command.Parameters.Add(new NpgsqlParameter(name, value));
+        }
+
+        batch.BatchCommands.Add(command);
     }
 
     /// <summary>Parameters of <see cref="EnterScopeSql"/>.</summary>

@@ -38,17 +38,17 @@ internal sealed partial class SqliteDialect(string path) : IDialect
 
     public object InValue<T>(IEnumerable<T> values) => JsonSerializer.Serialize(values);
 
-    public IEnumerable<(string Sql, DynamicParameters Values)> Calls<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
+    public IEnumerable<(string Sql, DynamicParameters Values)> QueriesOf(RowsCall call)
     {
-        foreach (var row in rows)
+        for (var row = 0; row < call.RowCount; row++)
         {
             var values = new DynamicParameters();
-            foreach (var column in statement.Columns)
+            for (var i = 0; i < call.ColumnNames.Count; i++)
             {
-                values.Add(column.Name, column.Value(row));
+                values.Add(call.ColumnNames[i], call.Value(i, row));
             }
 
-            yield return (statement.RowSql, values);
+            yield return (call.RowSql, values);
         }
     }
 

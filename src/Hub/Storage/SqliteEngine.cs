@@ -138,29 +138,34 @@ internal sealed class SqliteEngine : StoreEngine
     public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious) =>
         connection.Execute(releasePrevious ? "release savepoint job; savepoint job" : "savepoint job", transaction: transaction);
 
-    public override void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows)
+    public override void Execute(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls)
     {
-        using var command = connection.CreateCommand();
-        (command.CommandText, command.Transaction) = (statement.RowSql, transaction);
-        foreach (var column in statement.Columns)
+        foreach (var call in calls)
         {
-            command.Parameters.Add(new SqliteParameter { ParameterName = $"@{column.Name}" });
-        }
-
-        foreach (var row in rows)
-        {
-            for (var i = 0; i < statement.Columns.Length; i++)
+            using var command = connection.CreateCommand();
+            (command.CommandText, command.Transaction) = (call.RowSql, transaction);
+            foreach (var column in call.ColumnNames)
             {
-                command.Parameters[i].Value = statement.Columns[i].Value(row) ?? DBNull.Value;
+                command.Parameters.Add(new SqliteParameter { ParameterName = $"@{column}" });
             }
 
-            command.ExecuteNonQuery();
+            for (var row = 0; row < call.RowCount; row++)
+            {
+                for (var i = 0; i < call.ColumnNames.Count; i++)
+                {
+                    command.Parameters[i].Value = call.Value(i, row) ?? DBNull.Value;
+                }
+
+                command.ExecuteNonQuery();
+            }
         }
     }
 
     public override IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
-        DbConnection connection, DbTransaction transaction, TeamScope? enter, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
+        DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> before, TeamScope? enter,
+        IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
     {
+        Execute(connection, transaction, before);
         var last = new List<(string TeamId, long Seq)>(teams.Count);
         var numbered = new List<NumberedEvent>();
         foreach (var team in teams)
@@ -171,7 +176,7 @@ internal sealed class SqliteEngine : StoreEngine
             last.Add((team.Key, seq));
         }
 
-        Execute(connection, transaction, InsertEvents, numbered);
+        Execute(connection, transaction, [InsertEvents.On(numbered)]);
         return last;
     }
 

@@ -67,15 +67,18 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// Numbers the events of each team and inserts them. The counter's row stays locked until the commit, hence numbers are committed in order
     /// and without a gap; the teams come in sorted order, so that two replicas cannot deadlock.
     /// </summary>
+    /// <param name="before">Calls to make before, in the same round trip.</param>
     /// <param name="enter">The scope of the teams; null where the transaction is in it already.</param>
     /// <returns>Each team's last number.</returns>
     public abstract IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
-        DbConnection connection, DbTransaction transaction, TeamScope? enter, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs);
+        DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> before, TeamScope? enter,
+        IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs);
 
     public static void RollBackJob(DbConnection connection, DbTransaction transaction) =>
         connection.Execute("rollback to savepoint job", transaction: transaction);
 
-    public abstract void Execute<T>(DbConnection connection, DbTransaction transaction, RowsStatement<T> statement, IReadOnlyList<T> rows);
+    /// <summary>Makes the calls in their order; on PostgreSQL in one round trip.</summary>
+    public abstract void Execute(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls);
 
     /// <summary>Runs the read in one read-only snapshot on a connection of the bounded pool.</summary>
     public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct);

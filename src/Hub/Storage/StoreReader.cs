@@ -37,7 +37,7 @@ internal sealed class StoreReader(
         var results = new List<TResult>(rows.Count);
         if (rows.Count > 0)
         {
-            foreach (var (sql, values) in Dialect.Calls(statement, rows))
+            foreach (var (sql, values) in Dialect.QueriesOf(statement.On(rows)))
             {
                 results.AddRange(await QueryAsync<TResult>(sql, values));
             }

@@ -17,6 +17,8 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
 
     private readonly List<PendingEvent> _jobEvents = [];
 
+    private readonly List<RowsCall> _unsent = [];
+
     private readonly Dictionary<string, long> _epochs = new(StringComparer.Ordinal);
 
     private readonly Dictionary<string, long> _jobEpochs = new(StringComparer.Ordinal);
@@ -40,22 +42,25 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
 
     public IReadOnlyList<T> Query<T>(string sql, object? args = null) => Run(() => connection.Query<T>(sql, args, transaction).AsList());
 
+    /// <summary>
+    /// Takes effect before the next statement, or else at the end of the job or of its group: what is written in a row goes in one round
+    /// trip. A failure shows there.
+    /// </summary>
+    /// <param name="rows">Not changed afterwards.</param>
     public void Execute<T>(RowsStatement<T> statement, IReadOnlyList<T> rows)
     {
+        RequireRunning();
         if (rows.Count > 0)
         {
-            Run(() =>
-            {
-                engine.Execute(connection, transaction, statement, rows);
-                return true;
-            });
+            _unsent.Add(statement.On(rows));
         }
     }
 
     public IReadOnlyList<TResult> Query<T, TResult>(RowsStatement<T> statement, IReadOnlyList<T> rows) =>
         rows.Count == 0
             ? []
-            : Run(() => Dialect.Calls(statement, rows).SelectMany(call => connection.Query<TResult>(call.Sql, call.Values, transaction)).AsList());
+            : Run(() => Dialect.QueriesOf(statement.On(rows))
+                .SelectMany(query => connection.Query<TResult>(query.Sql, query.Values, transaction)).AsList());
 
     /// <summary>
     /// Makes a visible change known to the team's watchers. Events are numbered and written once per group, at its end, so that the row
@@ -101,6 +106,19 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
 
     internal IReadOnlyList<PendingEvent> Events => _groupEvents;
 
+    /// <summary>What jobs that have ended left to be written.</summary>
+    internal IReadOnlyList<RowsCall> Unsent => _unsent;
+
+    /// <summary>Writes what is unsent.</summary>
+    internal void Send()
+    {
+        if (_unsent.Count > 0)
+        {
+            engine.Execute(connection, transaction, _unsent);
+            _unsent.Clear();
+        }
+    }
+
     /// <summary>The epochs of the hosts that the group's fences name, as of before the group.</summary>
     internal void KnowEpochs(IEnumerable<(string HostId, long Epoch)> stored)
     {
@@ -130,13 +148,18 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
     }
 
     /// <summary>Keeps what the job gathered and returns its effects, or throws the failure the job hid.</summary>
-    internal IReadOnlyList<Action> EndJob(bool noteEpochs)
+    /// <param name="send">Whether what it wrote is sent: whatever fails by it fails the job.</param>
+    internal IReadOnlyList<Action> EndJob(bool noteEpochs, bool send)
     {
-        _running = false;
         if (_doom is not null)
         {
             throw new InvalidOperationException("The job went on after a failed statement.", _doom);
         }
+        if (send)
+        {
+            Run(() => true);
+        }
+        _running = false;
         _groupEvents.AddRange(_jobEvents);
         if (noteEpochs)
         {
@@ -145,13 +168,22 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         return _jobEffects;
     }
 
-    internal void AbandonJob() => _running = false;
+    /// <summary>Forgets the job, if it has not ended.</summary>
+    internal void AbandonJob()
+    {
+        if (_running)
+        {
+            _running = false;
+            _unsent.Clear();
+        }
+    }
 
     private T Run<T>(Func<T> statement)
     {
         RequireRunning();
         try
         {
+            Send();
             return statement();
         }
         catch (Exception e)

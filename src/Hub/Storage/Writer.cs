@@ -8,9 +8,9 @@ namespace Hub.Storage;
 /// <summary>
 /// Owns one write connection on one thread. Takes whatever jobs wait, at most <see cref="GroupJobsMax"/>, runs them in one transaction, and
 /// tells their callers after the commit. A group in which a job fails runs again with each job behind a savepoint, which most groups are
-/// spared: the engine copies every page that is changed behind one. There is no timer: the next group gathers while this one commits,
-/// so groups grow with load and a lone job waits for nothing. All of a group wait for its commit, so it ends early where somebody besides
-/// the bulk of one team is waiting; what has not run then goes back to its place in the queue.
+/// spared: it costs PostgreSQL a round trip, and SQLite copies every page that is changed behind one. There is no timer: the next group
+/// gathers while this one commits, so groups grow with load and a lone job waits for nothing. All of a group wait for its commit, so it
+/// ends early where somebody besides the bulk of one team is waiting; what has not run then goes back to its place in the queue.
 /// </summary>
 internal sealed class Writer : IAsyncDisposable
 {
@@ -121,7 +121,7 @@ internal sealed class Writer : IAsyncDisposable
         {
             while (_queue.Take(group, _jobsMax, _bulkJobsMax))
             {
-                RunGroup([.. group], mayLeave: true, isCareful: group.Count == 1 || IsRecent(_failedAt, CarefulFor));
+                RunGroup([.. group], mayLeave: true, isCareful: IsRecent(_failedAt, CarefulFor));
                 group.Clear();
             }
             CloseConnection();
@@ -150,14 +150,19 @@ internal sealed class Writer : IAsyncDisposable
 
     /// <summary>Commits the jobs; those of a group that cannot commit are halved until the culprit stands alone and bears the failure.</summary>
     /// <param name="mayLeave">Whether the group may end early. Halves may not: what they left would come behind what is after them.</param>
-    /// <param name="isCareful">Whether a job that fails is undone alone.</param>
+    /// <param name="isCareful">Whether a job that fails is undone alone; one that is alone needs no care.</param>
     /// <param name="parted">Jobs that failed together already.</param>
     private void RunGroup(ReadOnlySpan<WriteJob> jobs, bool mayLeave, bool isCareful, IReadOnlyList<WriteJob>? parted = null)
     {
+        isCareful = isCareful && jobs.Length > 1;
         switch (TryCommit(jobs, mayLeave, isCareful, parted ?? []))
         {
             case null:
                 _condition.Works();
+                return;
+            case JobFailedException { InnerException: { } failure } when jobs.Length == 1:
+                NoteContention(failure);
+                FailAll(jobs, failure);
                 return;
             case JobFailedException failed:
                 StoreLog.GroupRepeated(_log, jobs.Length, failed.InnerException!);
@@ -207,12 +212,13 @@ internal sealed class Writer : IAsyncDisposable
         catch (Exception e)
         {
             // Whatever the job or the driver made of it, without the connection it says nothing about the jobs.
-            var lost = _connection is { State: not ConnectionState.Open } && e is not StoreUnavailableException;
+            var failure = _engine.Dialect.Translate(e) ?? e;
+            var lost = _connection is { State: not ConnectionState.Open } && failure is not StoreUnavailableException;
             if (transaction is not null && !_engine.TryAbandon(transaction))
             {
                 CloseConnection(); // It is in no known state; the failure that counts is the first.
             }
-            return lost ? new StoreUnavailableException(StoreFault.Away, "The connection to the database was lost.", e) : _engine.Dialect.Translate(e) ?? e;
+            return lost ? new StoreUnavailableException(StoreFault.Away, "The connection to the database was lost.", e) : failure;
         }
 
         if (left.Count == 0)
@@ -282,8 +288,10 @@ internal sealed class Writer : IAsyncDisposable
                 var together = apart.Contains(job) ? [] : Together(jobs[i..], work, isShared ? _engine.SharedWeightMax : AloneWeightMax);
                 if (!isCareful)
                 {
+                    OrFail([], work.Send);
                     EnterScope(open, transaction, job.Scope);
-                    RunOrFail(together.Count > 1 ? together : [job], work);
+                    IReadOnlyList<WriteJob> run = together.Count > 1 ? together : [job];
+                    OrFail(run, () => Run(run, work, send: false));
                 }
                 else
                 {
@@ -305,7 +313,7 @@ internal sealed class Writer : IAsyncDisposable
             else if (job.Failure is null)
             {
                 EnterScope(open, transaction, job.Scope);
-                Run(job, work);
+                Run([job], work, send: true);
             }
 
             bulkRan += job.IsBulk ? 1 : 0;
@@ -366,39 +374,39 @@ internal sealed class Writer : IAsyncDisposable
         return together;
     }
 
-    /// <summary>Runs what shares its work, or a lone job; if it fails, so does the group.</summary>
+    /// <summary>Does what fails the group if it fails.</summary>
+    /// <param name="jobs">Those that are at fault then, if that is known.</param>
     /// <exception cref="JobFailedException">A job is at fault.</exception>
-    private void RunOrFail(List<WriteJob> jobs, StoreTransaction work)
+    private void OrFail(IReadOnlyList<WriteJob> jobs, Action run)
     {
         try
         {
-            RunTogether(jobs, work);
+            run();
         }
-        catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
+        catch (Exception e)
         {
-            throw new JobFailedException(jobs, e);
+            var failure = _engine.Dialect.Translate(e) ?? e;
+            if (IsOutage(failure))
+            {
+                throw;
+            }
+
+            throw new JobFailedException(jobs, failure);
         }
     }
 
-    private void RunTogether(List<WriteJob> jobs, StoreTransaction work)
-    {
-        foreach (var job in jobs)
-        {
-            (job.Effects, job.Failure) = ([], null);
-        }
-
-        Run(jobs[0], work, jobs);
-    }
+    /// <summary>Whether it is nobody's fault, and fails the group.</summary>
+    private static bool IsOutage(Exception failure) => failure is StoreUnavailableException { Fault: not StoreFault.Contended };
 
     /// <summary>False if anything of it failed: the group is as it was before, and each has to run by itself.</summary>
     private bool TryRunTogether(List<WriteJob> jobs, DbConnection open, DbTransaction transaction, StoreTransaction work)
     {
         try
         {
-            RunTogether(jobs, work);
+            Run(jobs, work, send: true);
             return true;
         }
-        catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
+        catch (Exception e) when (!IsOutage(e))
         {
             StoreLog.JobsParted(_log, jobs.Count, e);
             RollBack(open, transaction, e);
@@ -410,15 +418,12 @@ internal sealed class Writer : IAsyncDisposable
     {
         try
         {
-            Run(job, work);
+            Run([job], work, send: true);
         }
-        catch (Exception e) when (e is not StoreUnavailableException { Fault: not StoreFault.Contended })
+        catch (Exception e) when (!IsOutage(e))
         {
             // Whatever a job throws is its caller's; the group only has to be as it was before the job. An outage is nobody's: it fails the group.
-            if (e is StoreUnavailableException contended)
-            {
-                _condition.Failed(contended);
-            }
+            NoteContention(e);
             job.Failure = e;
             RollBack(open, transaction, e);
         }
@@ -438,13 +443,28 @@ internal sealed class Writer : IAsyncDisposable
         }
     }
 
-    private void Run(WriteJob job, StoreTransaction work, IReadOnlyList<WriteJob>? together = null)
+    private void NoteContention(Exception failure)
     {
+        if (failure is StoreUnavailableException contended)
+        {
+            _condition.Failed(contended);
+        }
+    }
+
+    /// <summary>Runs jobs that share their work, or one.</summary>
+    /// <param name="send">Whether what they write is sent at once: whatever fails by it is theirs then.</param>
+    private void Run(IReadOnlyList<WriteJob> jobs, StoreTransaction work, bool send)
+    {
+        foreach (var job in jobs)
+        {
+            (job.Effects, job.Failure) = ([], null);
+        }
+
         work.BeginJob();
         try
         {
-            job.Run(work, together ?? [job]);
-            job.Effects = work.EndJob(noteEpochs: _options.Guards.EpochLock);
+            jobs[0].Run(work, jobs);
+            jobs[0].Effects = work.EndJob(noteEpochs: _options.Guards.EpochLock, send);
         }
         finally
         {
@@ -491,11 +511,24 @@ internal sealed class Writer : IAsyncDisposable
     {
         if (work.Events.Count == 0)
         {
+            OrFail([], work.Send);
             return [];
         }
         var teams = work.Events.GroupBy(e => e.TeamId).OrderBy(team => team.Key, StringComparer.Ordinal).ToList();
         var scope = TeamScope.Of(teams.Select(team => team.Key));
-        return _engine.WriteEvents(open, transaction, scope == _scope ? null : scope, teams, work.NowMs);
+        IReadOnlyList<(string TeamId, long Seq)> last = [];
+        if (work.Unsent.Count == 0)
+        {
+            Write();
+        }
+        else
+        {
+            OrFail([], Write);
+        }
+
+        return last;
+
+        void Write() => last = _engine.WriteEvents(open, transaction, work.Unsent, scope == _scope ? null : scope, teams, work.NowMs);
     }
 
     private void EnterScope(DbConnection open, DbTransaction transaction, TeamScope scope)
@@ -574,7 +607,7 @@ internal sealed class Writer : IAsyncDisposable
     /// <summary>A job of the group is at fault; the transaction is of no use any more.</summary>
     private sealed class JobFailedException(IReadOnlyList<WriteJob> jobs, Exception cause) : Exception(cause.Message, cause)
     {
-        /// <summary>The job, or all that ran together with it.</summary>
+        /// <summary>The job, or all that ran together with it; none where what failed is the write that some of the group had left.</summary>
         public IReadOnlyList<WriteJob> Jobs { get; } = jobs;
     }
 }

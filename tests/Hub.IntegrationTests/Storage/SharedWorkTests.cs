@@ -109,14 +109,6 @@ public abstract class SharedWorkTests(StoreFixture fixture)
     [Fact]
     public async Task Statement_OverManyRows_WritesAndFindsEachWithItsNulls()
     {
-        var insert = new RowsStatement<Note>(
-            "insert into notes (note_id, team_id, body, payload, size, parent_id) select * from {rows}",
-            Column<Note>.Of("note_id", note => note.NoteId),
-            Column<Note>.Of("team_id", _ => Team),
-            Column<Note>.Of("body", note => note.NoteId),
-            Column<Note>.Of("payload", note => note.Payload),
-            Column<Note>.Of("size", note => note.Size),
-            Column<Note>.Of("parent_id", _ => (string?)null));
         var find = new RowsStatement<string>(
             "select n.note_id, n.payload, n.size from {rows} join notes n on n.note_id = r.note_id",
             Column<string>.Of("note_id", id => id));
@@ -124,7 +116,7 @@ public abstract class SharedWorkTests(StoreFixture fixture)
 
         var found = await store.WriteAsync(Team, tx =>
         {
-            tx.Execute(insert, [new Note("a", [1, 2], 3), new Note("b", null, 4), new Note("c", [], 5)]);
+            tx.Execute(Insert, [new Note("a", [1, 2], 3), new Note("b", null, 4), new Note("c", [], 5)]);
             return tx.Query<string, Note>(find, ["b", "none", "a"]);
         }).Within();
 
@@ -132,6 +124,79 @@ public abstract class SharedWorkTests(StoreFixture fixture)
         Assert.Equal([1, 2], found.Single(note => note.NoteId == "a").Payload);
         Assert.Equal((4, null), (found.Single(note => note.NoteId == "b").Size, found.Single(note => note.NoteId == "b").Payload));
     }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    [InlineData(4)]
+    public async Task Statement_RowsThatEndAJobAreRefused_ItAloneBearsTheFailure(int culprit)
+    {
+        await using var store = await fixture.OpenTestStoreAsync();
+        await store.AddNoteAsync("taken");
+
+        var held = await store.HoldWriterAsync();
+        Task<int>[] writes = [.. Enumerable.Range(0, 5).Select(i => store.WriteAsync(Team, tx =>
+        {
+            tx.Execute(Insert, [new Note($"first of {i}", null, 0)]);
+            tx.Execute(Insert, [new Note(i == culprit ? "taken" : $"second of {i}", null, 0)]);
+            return i;
+        }))];
+        await held.DisposeAsync();
+
+        var failure = await Assert.ThrowsAsync<ConstraintException>(() => writes[culprit].Within());
+        Assert.Equal(ConstraintKind.Unique, failure.Kind);
+        var written = await Task.WhenAll(writes.Where((_, i) => i != culprit)).Within();
+        Assert.Equal(Enumerable.Range(0, 5).Where(i => i != culprit), written);
+        Assert.Equal(1 + (2 * 4), (await store.NotesAsync()).Count);
+    }
+
+    [Fact]
+    public async Task Statement_OnlyJobOfItsGroupIsRefused_NothingOfItIsStoredAndTheNextWorks()
+    {
+        await using var store = await fixture.OpenTestStoreAsync();
+        await store.AddNoteAsync("taken");
+
+        await Assert.ThrowsAsync<ConstraintException>(() => store.WriteAsync(Team, tx =>
+        {
+            tx.InsertNote("before");
+            tx.AppendEvent(Team, "NOTE", hostId: null, "before", version: 1);
+            tx.Execute(Insert, [new Note("taken", null, 0)]);
+            return true;
+        }).Within());
+
+        await store.AddNoteAsync("after");
+        Assert.Equal(["after", "taken"], await store.NotesAsync());
+    }
+
+    [Fact]
+    public async Task Statement_NextJobIsOfAnotherTeam_RowsAreWrittenInTheirOwn()
+    {
+        await using var store = await fixture.OpenTestStoreAsync();
+        var runs = 0; // Only the writer's thread counts.
+
+        var held = await store.HoldWriterAsync();
+        Task[] writes = [.. new[] { Team, "team-b", Team }.Select((team, i) => store.WriteAsync(team, tx =>
+        {
+            tx.Execute(InsertInto(team), [new Note($"n{i}", null, 0)]);
+            return runs++;
+        }))];
+        await held.DisposeAsync();
+        await Task.WhenAll(writes).Within();
+
+        Assert.Equal(3, (await store.NotesAsync()).Count);
+        Assert.Equal(3, runs); // A row that the scope refused would have let the group run again.
+    }
+
+    private static RowsStatement<Note> Insert { get; } = InsertInto(Team);
+
+    private static RowsStatement<Note> InsertInto(string team) => new(
+        "insert into notes (note_id, team_id, body, payload, size, parent_id) select * from {rows}",
+        Column<Note>.Of("note_id", note => note.NoteId),
+        Column<Note>.Of("team_id", _ => team),
+        Column<Note>.Of("body", note => note.NoteId),
+        Column<Note>.Of("payload", note => note.Payload),
+        Column<Note>.Of("size", note => note.Size),
+        Column<Note>.Of("parent_id", _ => (string?)null));
 
     private async Task<Store> LinkedAsync()
     {
