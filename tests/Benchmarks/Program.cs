@@ -9,6 +9,7 @@ using Hub.Benchmarks.Swarm;
 // One benchmark per word; each prints a table. Figures count only against those of the same run.
 return args switch
 {
+    _ when args.Contains("--help") => Usage(Console.Out, 0),
     ["json"] => JsonBenchmark.Run(),
     ["bench", .. var options] => await BenchCommand.RunAsync(BenchOptions(new Words(options))),
     ["resync", .. var options] => await ResyncCommand.RunAsync(ResyncOptions(new Words(options))),
@@ -29,7 +30,7 @@ return args switch
         int.Parse(port, CultureInfo.InvariantCulture), int.Parse(streams, CultureInfo.InvariantCulture)),
     ["load", var kind, var figure, var port, var seconds] => await RuntimeLoads.RunAsync(
         kind, figure, int.Parse(port, CultureInfo.InvariantCulture), double.Parse(seconds, CultureInfo.InvariantCulture)),
-    _ => Usage(),
+    _ => Usage(Console.Error, 2),
 };
 
 static BenchOptions BenchOptions(Words words) => new(
@@ -66,9 +67,9 @@ static string[] Stores(Words words) => words.Text("--store") is { } store ? [sto
 static SwarmOptions SwarmOptions(Words words, int links) => new(
     words.Text("--store") ?? "sqlite", words.Number("--links", links), words.Text("--json"));
 
-static int Usage()
+static int Usage(TextWriter to, int code)
 {
-    Console.Error.WriteLine("""
+    to.WriteLine("""
         dotnet run -c Release --project tests/Benchmarks -- json
         dotnet run -c Release --project tests/Benchmarks -- bench [--repeats 5] [--seconds 4] [--only NAME,…] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- kill [--kills 20] [--nodes 50] [--pace-ms 250] [--store sqlite|postgres] [--seed N]
@@ -79,5 +80,5 @@ static int Usage()
         dotnet run -c Release --project tests/Benchmarks -- soak [--minutes 30] [--load 0.7] [--links 200] [--store sqlite|postgres] [--json FILE]
         dotnet run -c Release --project tests/Benchmarks -- reads [--hosts 1000] [--tasks 100000] [--messages 1000000] [--calls 200] [--store sqlite|postgres] [--json FILE]
         """);
-    return 2;
+    return code;
 }
