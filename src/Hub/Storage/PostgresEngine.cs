@@ -21,11 +21,20 @@ internal sealed class PostgresEngine : StoreEngine
     // Any number of our own; advisory locks are per database.
     private const long MigrationLock = 0x687562_0001;
 
-    // Settings of the transaction, as one statement that is planned once; its row is of no interest.
-    private const string EnterScopeSql = "select set_config('role', @role, true), set_config('hub.team_ids', @csv, true)";
+    // Settings of the transaction, as one statement that is planned once; its row is of no interest. It goes with queries that have
+    // parameters of their own.
+    private const string EnterScopeSql = """
+        select set_config('role', @scope_role, true), set_config('hub.team_ids', @scope_teams, true), set_config('plan_cache_mode', @scope_plans, true)
+        """;
 
-    // How a list is read best depends on how much its host has, which a plan made for any host does not know.
-    private const string ReadOnlySql = "set_config('transaction_read_only', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true)";
+    private const string ReadOnlySql = "set_config('transaction_read_only', 'on', true)";
+
+    // How a list is read best depends on how much its host has, which a plan made for any host does not know. What is written for a team is
+    // found by key: one plan is as good as another, and takes as long to make as the statement takes to run. What is done for all teams is
+    // either, so the server chooses; that plan is not made anew where it is by key.
+    private const string PlansOfReads = "force_custom_plan";
+    private const string PlansOfWrites = "force_generic_plan";
+    private const string PlansOfSystem = "auto";
 
     /// <summary>Numbers and inserts at once; an event knows how many of its team come after it.</summary>
     private const string WriteEventsSql = """
@@ -131,7 +140,7 @@ internal sealed class PostgresEngine : StoreEngine
     }
 
     public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope) =>
-        connection.Execute(EnterScopeSql, ValuesOf(scope), transaction);
+        connection.Execute(EnterScopeSql, ValuesOf(scope, PlansOfWrites), transaction);
 
     public override IReadOnlyList<T> Query<T>(
         DbConnection connection, DbTransaction transaction, TeamScope? enter, string sql, DynamicParameters values)
@@ -141,7 +150,7 @@ internal sealed class PostgresEngine : StoreEngine
             return connection.Query<T>(sql, values, transaction).AsList();
         }
 
-        values.AddDynamicParams(ValuesOf(scope));
+        values.AddDynamicParams(ValuesOf(scope, PlansOfWrites));
         using var results = connection.QueryMultiple($"{EnterScopeSql}; {sql}", values, transaction);
         results.ReadSingle<string>();
         return results.Read<T>().AsList();
@@ -150,7 +159,7 @@ internal sealed class PostgresEngine : StoreEngine
     public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious)
     {
         var savepoint = releasePrevious ? "release savepoint job; savepoint job; " : "savepoint job; ";
-        connection.Execute(savepoint + EnterScopeSql, ValuesOf(scope), transaction);
+        connection.Execute(savepoint + EnterScopeSql, ValuesOf(scope, PlansOfWrites), transaction);
     }
 
     public override void Execute(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls)
@@ -167,7 +176,7 @@ internal sealed class PostgresEngine : StoreEngine
         using var batch = BatchOf(connection, transaction, before);
         if (enter is { } scope)
         {
-            Add(batch, EnterScopeSql, [("role", Role), ("csv", scope.Csv)]);
+            Add(batch, EnterScopeSql, [("scope_role", Role), ("scope_teams", scope.Csv), ("scope_plans", PlansOfWrites)]);
         }
 
         Add(batch, WriteEventsSql, [
@@ -200,7 +209,7 @@ internal sealed class PostgresEngine : StoreEngine
     {
         await using var connection = await _readers.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, ct);
-        var result = await read(new StoreReader(_dialect, connection, transaction, ct, $"{EnterScopeSql}, {ReadOnlySql}", ValuesOf(scope)));
+        var result = await read(new StoreReader(_dialect, connection, transaction, ct, $"{EnterScopeSql}, {ReadOnlySql}", ValuesOf(scope, PlansOfReads)));
         await transaction.CommitAsync(ct);
         return result;
     }
@@ -307,7 +316,9 @@ internal sealed class PostgresEngine : StoreEngine
     }
 
     /// <summary>Parameters of <see cref="EnterScopeSql"/>.</summary>
-    private static object ValuesOf(TeamScope scope) => scope.IsSystem ? new { role = "none", csv = "" } : new { role = Role, csv = scope.Csv };
+    private static object ValuesOf(TeamScope scope, string plans) => scope.IsSystem
+        ? new { scope_role = "none", scope_teams = "", scope_plans = PlansOfSystem }
+        : new { scope_role = Role, scope_teams = scope.Csv, scope_plans = plans };
 
     private NpgsqlConnectionStringBuilder Bounded(NpgsqlConnectionStringBuilder address)
     {

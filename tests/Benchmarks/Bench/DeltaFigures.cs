@@ -47,10 +47,10 @@ internal static class DeltaFigures
 
     /// <summary>What a swarm does after it has warmed up.</summary>
     /// <exception cref="InvalidOperationException">A node saw what none may see.</exception>
-    public static async Task<SwarmPeriod> WatchAsync(SwarmProcess swarm, int links, double seconds)
+    public static async Task<SwarmPeriod> WatchAsync(SwarmProcess swarm, int links, double seconds, TimeSpan? warmUp = null)
     {
         await swarm.UntilAllLiveAsync(links, SwarmScene.Patience);
-        await swarm.WatchAsync(WarmUp);
+        await swarm.WatchAsync(warmUp ?? WarmUp);
         var period = await swarm.WatchAsync(TimeSpan.FromSeconds(seconds));
         return period.Last.Faults is [var fault, ..] ? throw new InvalidOperationException(fault) : period;
     }

@@ -16,7 +16,7 @@ internal static class RestFigures
     private const double Share = 0.8;
 
     /// <summary>Until the runtime has compiled both for good.</summary>
-    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(30);
 
     public static IEnumerable<Figure> All =>
     [
