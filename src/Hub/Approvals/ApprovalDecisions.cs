@@ -40,10 +40,8 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
         var size = PageToken.Size(pageSize);
         var (createdAt, id) = PageToken.Read(pageToken, 0L);
         var sql = hostId is null ? PageSql : PageSql.Replace("order by", "and c.host_id = @hostId order by", StringComparison.Ordinal);
-        var rows = await store.ReadAsync(
-            TeamScope.Of(teamId),
-            reader => reader.QueryAsync<AwaitingRow>(sql, new { teamId, hostId, createdAt, id, limit = size + 1 }),
-            cancellation);
+        var rows = await store.QueryAsync<AwaitingRow>(
+            TeamScope.Of(teamId), sql, new { teamId, hostId, createdAt, id, limit = size + 1 }, cancellation);
         return (
             [
                 .. rows.Take(size).Select(row => new Approval
@@ -61,8 +59,8 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
     /// <exception cref="HubException">COMMAND_NOT_FOUND, and as <see cref="DecideAsync(ServerCallContext, string, string, bool, string)"/>.</exception>
     public async Task<CommandRow> DecideAsync(ServerCallContext context, string commandId, bool approve, string note)
     {
-        var hostId = await store.ReadAsync(
-            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<string>(HostOfSql, new { commandId }), context.CancellationToken);
+        var hostId = await store.QuerySingleOrDefaultAsync<string>(
+            TeamScope.System, HostOfSql, new { commandId }, context.CancellationToken);
         try
         {
             return await DecideAsync(context, hostId ?? "", commandId, approve, note);
@@ -80,11 +78,10 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
     {
         var clean = Note(note);
         var host = await access.HostAsync(context, hostId, TeamRole.Member);
-        var held = await store.ReadAsync(
+        var held = await store.QuerySingleOrDefaultAsync<CommandRow>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QuerySingleOrDefaultAsync<CommandRow>(
-                $"select {CommandRow.Columns} from commands c where c.host_id = @HostId and c.team_id = @TeamId and c.command_id = @commandId",
-                new { host.HostId, host.TeamId, commandId }),
+            $"select {CommandRow.Columns} from commands c where c.host_id = @HostId and c.team_id = @TeamId and c.command_id = @commandId",
+            new { host.HostId, host.TeamId, commandId },
             context.CancellationToken) ?? throw NotFound(commandId);
         return (await DecideAsync(context, host, [held], approve, clean))[0];
     }
@@ -96,10 +93,8 @@ internal sealed class ApprovalDecisions(Access access, Store store, LinkRegistry
     {
         var clean = Note(note);
         var host = await access.HostAsync(context, hostId, TeamRole.Member);
-        var awaiting = await store.ReadAsync(
-            TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<CommandRow>(OfHostSql, new { host.HostId, host.TeamId, limit = ByTaskMax }),
-            context.CancellationToken);
+        var awaiting = await store.QueryAsync<CommandRow>(
+            TeamScope.Of(host.TeamId), OfHostSql, new { host.HostId, host.TeamId, limit = ByTaskMax }, context.CancellationToken);
         var held = awaiting.Where(row => row.CommandId == taskId || TaskOf(row) == taskId).ToArray();
         return held.Length > 0 ? await DecideAsync(context, host, held, approve, clean) : throw NotFound(taskId);
     }

@@ -37,7 +37,7 @@ internal sealed partial class ApprovalPolicies(Store store)
 
     public async Task<IReadOnlyList<ApprovalPolicy>> ListAsync(string teamId, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(TeamScope.Of(teamId), reader => reader.QueryAsync<PolicyRow>(AllSql, new { teamId }), cancellation);
+        var rows = await store.QueryAsync<PolicyRow>(TeamScope.Of(teamId), AllSql, new { teamId }, cancellation);
         return [.. rows.Select(row => row.ToPolicy())];
     }
 

@@ -80,7 +80,7 @@ internal sealed class AuditGrpcService(Access access, Store store) : AuditServic
     }
 
     private Task<IReadOnlyList<AuditRow>> ReadAsync(string sql, AuditFilter filter, CancellationToken cancellation) =>
-        store.ReadAsync(TeamScope.Of(filter.TeamId), reader => reader.QueryAsync<AuditRow>(sql, filter), cancellation);
+        store.QueryAsync<AuditRow>(TeamScope.Of(filter.TeamId), sql, filter, cancellation);
 
     private static AuditFilter Filter(TeamAccess team, string action, string actor, string hostId, Timestamp? from, Timestamp? before)
     {

@@ -105,7 +105,7 @@ internal sealed partial class TeamCapabilities(Store store, SecretBox box, ILogg
             : null;
 
     private Task<IReadOnlyList<CapabilityRow>> RowsAsync(string teamId, CancellationToken cancellation) =>
-        store.ReadAsync(TeamScope.Of(teamId), reader => reader.QueryAsync<CapabilityRow>(AllSql, new { teamId }), cancellation);
+        store.QueryAsync<CapabilityRow>(TeamScope.Of(teamId), AllSql, new { teamId }, cancellation);
 
     private Dictionary<string, string>? Open(string teamId, CapabilityRow row)
     {

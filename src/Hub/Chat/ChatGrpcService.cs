@@ -74,10 +74,10 @@ internal sealed partial class ChatGrpcService(
         var host = await access.HostAsync(context, request.HostId, TeamRole.Viewer, node: true);
         var size = PageToken.Size(request.PageSize);
         var (sentAt, id) = PageToken.Read(request.PageToken, long.MaxValue);
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<ChatLog.MessageRow>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<ChatLog.MessageRow>(
-                PageSql, new { hostId = host.HostId, teamId = host.TeamId, channel = request.Channel, sentAt, id, limit = size + 1 }),
+            PageSql,
+            new { hostId = host.HostId, teamId = host.TeamId, channel = request.Channel, sentAt, id, limit = size + 1 },
             context.CancellationToken);
         return new()
         {

@@ -43,9 +43,7 @@ internal sealed partial class CommandClock(Store store, LinkRegistry links, Time
 
     internal async Task SweepAsync(CancellationToken cancellation)
     {
-        var due = await store.ReadAsync(
-            TeamScope.System,
-            reader => reader.QueryAsync<DueRow>(DueSql, new { now = time.NowMs(), limit = BatchMax }), cancellation);
+        var due = await store.QueryAsync<DueRow>(TeamScope.System, DueSql, new { now = time.NowMs(), limit = BatchMax }, cancellation);
         foreach (var team in due.Distinct().GroupBy(row => row.TeamId))
         {
             var requeued = await store.WriteAsync(

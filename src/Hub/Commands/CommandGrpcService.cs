@@ -67,19 +67,18 @@ internal sealed class CommandGrpcService(
             throw HubException.InvalidField("status", "status is a word such as pending, running, completed, or the name of a state.");
         }
 
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<CommandRow>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<CommandRow>(
-                states.Count == 0 ? PageSql : PageSql.Replace("order by", $"and {store.Dialect.In("c.state", "states")} order by", StringComparison.Ordinal),
-                new
-                {
-                    hostId = host.HostId,
-                    teamId = host.TeamId,
-                    states = store.Dialect.InValue(states),
-                    createdAt,
-                    id,
-                    limit = size + 1,
-                }),
+            states.Count == 0 ? PageSql : PageSql.Replace("order by", $"and {store.Dialect.In("c.state", "states")} order by", StringComparison.Ordinal),
+            new
+            {
+                hostId = host.HostId,
+                teamId = host.TeamId,
+                states = store.Dialect.InValue(states),
+                createdAt,
+                id,
+                limit = size + 1,
+            },
             context.CancellationToken);
         return new()
         {

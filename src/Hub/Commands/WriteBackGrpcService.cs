@@ -135,26 +135,25 @@ internal sealed class WriteBackGrpcService(Access access, Store store, CommandCr
         ];
         var size = PageToken.Size(request.PageSize);
         var (createdAt, id) = PageToken.Read(request.PageToken, long.MaxValue);
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<CommandRow>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<CommandRow>(
-                $"""
-                select {CommandRow.ListColumns} from commands c
-                where c.host_id = @hostId and c.team_id = @teamId and (c.created_at, c.command_id) < (@createdAt, @id)
-                    and {reader.Dialect.In("c.type", "kinds")}
-                    {(states.Length == 0 ? "" : $"and {reader.Dialect.In("c.state", "states")}")}
-                order by c.created_at desc, c.command_id desc limit @limit
-                """,
-                new
-                {
-                    hostId = host.HostId,
-                    teamId = host.TeamId,
-                    createdAt,
-                    id,
-                    kinds = reader.Dialect.InValue(kinds),
-                    states = reader.Dialect.InValue(states),
-                    limit = size + 1,
-                }),
+            $"""
+            select {CommandRow.ListColumns} from commands c
+            where c.host_id = @hostId and c.team_id = @teamId and (c.created_at, c.command_id) < (@createdAt, @id)
+                and {store.Dialect.In("c.type", "kinds")}
+                {(states.Length == 0 ? "" : $"and {store.Dialect.In("c.state", "states")}")}
+            order by c.created_at desc, c.command_id desc limit @limit
+            """,
+            new
+            {
+                hostId = host.HostId,
+                teamId = host.TeamId,
+                createdAt,
+                id,
+                kinds = store.Dialect.InValue(kinds),
+                states = store.Dialect.InValue(states),
+                limit = size + 1,
+            },
             context.CancellationToken);
         return new()
         {

@@ -60,17 +60,16 @@ internal sealed class FeedbackBook(Store store)
         var size = PageToken.Size(request.PageSize);
         var (createdAt, id) = PageToken.Read(request.PageToken, long.MaxValue);
         var status = EnumText<FeedbackStatus>.Of(request.Status);
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<FeedbackRow>(
             TeamScope.Of(team.TeamId),
-            reader => reader.QueryAsync<FeedbackRow>(
-                $"""
-                select {Columns} from feedback
-                where team_id = @teamId and (created_at, feedback_id) < (@createdAt, @id)
-                    {(request.HostId.Length > 0 ? "and host_id = @HostId" : "")} {(request.Kind.Length > 0 ? "and kind = @Kind" : "")}
-                    {(request.Status != FeedbackStatus.Unspecified ? "and status = @status" : "")}
-                order by created_at desc, feedback_id desc limit @limit
-                """,
-                new { teamId = team.TeamId, createdAt, id, request.HostId, request.Kind, status, limit = size + 1 }),
+            $"""
+            select {Columns} from feedback
+            where team_id = @teamId and (created_at, feedback_id) < (@createdAt, @id)
+                {(request.HostId.Length > 0 ? "and host_id = @HostId" : "")} {(request.Kind.Length > 0 ? "and kind = @Kind" : "")}
+                {(request.Status != FeedbackStatus.Unspecified ? "and status = @status" : "")}
+            order by created_at desc, feedback_id desc limit @limit
+            """,
+            new { teamId = team.TeamId, createdAt, id, request.HostId, request.Kind, status, limit = size + 1 },
             cancellation);
         return (
             [.. rows.Take(size).Select(row => row.ToItem())],
@@ -80,9 +79,8 @@ internal sealed class FeedbackBook(Store store)
     /// <exception cref="HubException">RECORD_NOT_FOUND.</exception>
     public async Task<FeedbackItem> GetAsync(TeamAccess team, string feedbackId, CancellationToken cancellation)
     {
-        var row = await store.ReadAsync(
-            TeamScope.Of(team.TeamId),
-            reader => reader.QuerySingleOrDefaultAsync<FeedbackRow>(OneSql, new { teamId = team.TeamId, feedbackId }), cancellation);
+        var row = await store.QuerySingleOrDefaultAsync<FeedbackRow>(
+            TeamScope.Of(team.TeamId), OneSql, new { teamId = team.TeamId, feedbackId }, cancellation);
         return (row ?? throw NotFound(feedbackId)).ToItem();
     }
 

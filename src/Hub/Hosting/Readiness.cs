@@ -50,7 +50,7 @@ internal sealed class StoreHealth(Store store, TimeProvider time) : IHealthCheck
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellation, timeout.Token);
         try
         {
-            await store.ReadAsync(TeamScope.System, reader => reader.QuerySingleAsync<long>("select count(*) from teams"), either.Token);
+            await store.QuerySingleAsync<long>(TeamScope.System, "select count(*) from teams", ct: either.Token);
         }
         catch (OperationCanceledException e) when (timeout.IsCancellationRequested && !cancellation.IsCancellationRequested)
         {

@@ -62,8 +62,7 @@ internal sealed class Enrolment(Store store, TimeProvider time)
         }
 
         // The token first, so that an answer remembered from before a revocation is not given again.
-        var found = Live(await store.ReadAsync(
-            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<ClaimRow>(ClaimSql, new { hash }), cancellation));
+        var found = Live(await store.QuerySingleOrDefaultAsync<ClaimRow>(TeamScope.System, ClaimSql, new { hash }, cancellation));
 
         return await _repeats.GetAsync(hash, () => ClaimAsync(found.TeamId, hash, node), cancellation);
     }
@@ -77,8 +76,8 @@ internal sealed class Enrolment(Store store, TimeProvider time)
             throw HubException.InvalidField("token", "Send the join token in token.");
         }
 
-        var found = await store.ReadAsync(
-            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<ClaimRow>(ClaimSql, new { hash = Secret.Hash(presented) }), cancellation);
+        var found = await store.QuerySingleOrDefaultAsync<ClaimRow>(
+            TeamScope.System, ClaimSql, new { hash = Secret.Hash(presented) }, cancellation);
         if (found is { RevokedAt: null } && IsOver(found))
         {
             throw new HubException(
@@ -121,14 +120,13 @@ internal sealed class Enrolment(Store store, TimeProvider time)
     /// <summary>A still valid credential is echoed, not rotated: rotation would brick hosts that know nothing else.</summary>
     private async Task<EnrolledHost?> EchoAsync(string presented, string hash, NodeDescription node, CancellationToken cancellation)
     {
-        var found = await store.ReadAsync(
+        var found = await store.QuerySingleOrDefaultAsync<ClaimRow>(
             TeamScope.System,
-            reader => reader.QuerySingleOrDefaultAsync<ClaimRow>(
-                """
-                select c.team_id, c.host_id, c.secret_hash, c.expires_at, c.revoked_at
-                from credentials c join hosts h on h.host_id = c.host_id where c.secret_hash = @hash and h.deleted_at is null
-                """,
-                new { hash }),
+            """
+            select c.team_id, c.host_id, c.secret_hash, c.expires_at, c.revoked_at
+            from credentials c join hosts h on h.host_id = c.host_id where c.secret_hash = @hash and h.deleted_at is null
+            """,
+            new { hash },
             cancellation);
         if (found is null || !Secret.Matches(presented, found.SecretHash) || found.RevokedAt is not null || found.ExpiresAt <= time.NowMs())
         {

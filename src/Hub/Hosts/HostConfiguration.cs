@@ -85,10 +85,8 @@ internal sealed partial class HostConfiguration(Store store)
 
     public async Task<IReadOnlyList<HostSecret>> SecretsAsync(HostAccess host, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
-            TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<SecretRow>(SecretsSql, new { teamId = host.TeamId, hostId = host.HostId }),
-            cancellation);
+        var rows = await store.QueryAsync<SecretRow>(
+            TeamScope.Of(host.TeamId), SecretsSql, new { teamId = host.TeamId, hostId = host.HostId }, cancellation);
         return [.. rows.Select(row => row.ToSecret())];
     }
 
@@ -167,10 +165,8 @@ internal sealed partial class HostConfiguration(Store store)
 
     public async Task<IReadOnlyList<HostWebhook>> WebhooksAsync(HostAccess host, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
-            TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<WebhookRow>(WebhooksSql, new { teamId = host.TeamId, hostId = host.HostId }),
-            cancellation);
+        var rows = await store.QueryAsync<WebhookRow>(
+            TeamScope.Of(host.TeamId), WebhooksSql, new { teamId = host.TeamId, hostId = host.HostId }, cancellation);
         return [.. rows.Select(row => row.ToWebhook())];
     }
 

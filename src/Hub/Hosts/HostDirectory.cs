@@ -94,10 +94,10 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
     {
         var size = PageToken.Size(pageSize);
         var (before, _) = PageToken.Read(pageToken, long.MaxValue);
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<ActivityRow>(
             TeamScope.Of(access.TeamId),
-            reader => reader.QueryAsync<ActivityRow>(
-                ActivitySql, new { teamId = access.TeamId, hostId = access.HostId, before, limit = size + 1 }),
+            ActivitySql,
+            new { teamId = access.TeamId, hostId = access.HostId, before, limit = size + 1 },
             cancellation);
         return (
             [.. rows.Take(size).Select(row => row.ToActivity())],

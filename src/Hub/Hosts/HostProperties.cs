@@ -49,8 +49,7 @@ internal sealed partial class HostProperties(Store store)
 
     public async Task<IReadOnlyList<HostProperty>> ListAsync(string teamId, string hostId, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
-            TeamScope.Of(teamId), reader => reader.QueryAsync<PropertyRow>(AllSql, new { teamId, hostId }), cancellation);
+        var rows = await store.QueryAsync<PropertyRow>(TeamScope.Of(teamId), AllSql, new { teamId, hostId }, cancellation);
         return [.. rows.Select(row => row.ToProperty())];
     }
 

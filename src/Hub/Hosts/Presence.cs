@@ -220,11 +220,13 @@ internal sealed partial class Presence(Store store, TimeProvider time, ILogger<P
     /// </summary>
     private async Task AdoptAsync(CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<AdoptedRow>(
             TeamScope.System,
-            reader => reader.QueryAsync<AdoptedRow>(
-                "select host_id, team_id, state, state_reason, state_since from hosts where state in ('ONLINE', 'SUSPECT', 'DRAINING') and deleted_at is null"),
-            cancellation);
+            """
+            select host_id, team_id, state, state_reason, state_since from hosts
+            where state in ('ONLINE', 'SUSPECT', 'DRAINING') and deleted_at is null
+            """,
+            ct: cancellation);
         var now = time.NowMs();
         foreach (var row in rows)
         {

@@ -48,10 +48,8 @@ internal sealed class Access(Authenticator authenticator, Store store, RateLimit
             return node && own.HostId == hostId ? new HostAccess(own.TeamId, hostId, caller) : throw HostNotFound(hostId);
         }
 
-        var teamId = await store.ReadAsync(
-            TeamScope.System,
-            reader => reader.QuerySingleOrDefaultAsync<string>(HostTeamSql, new { hostId }),
-            context.CancellationToken);
+        var teamId = await store.QuerySingleOrDefaultAsync<string>(
+            TeamScope.System, HostTeamSql, new { hostId }, context.CancellationToken);
         if (teamId is null || RoleIn(caller, teamId) is not { } held)
         {
             throw HostNotFound(hostId);

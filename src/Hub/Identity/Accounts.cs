@@ -34,12 +34,9 @@ internal sealed class Accounts(Store store, UserTokens userTokens, ApiKeys apiKe
             },
             cancellation);
 
-    public Task<bool> TeamExistsAsync(string teamId, CancellationToken cancellation) =>
-        store.ReadAsync(
-            TeamScope.System,
-            async reader => await reader.QuerySingleOrDefaultAsync<string>(
-                "select team_id from teams where team_id = @teamId", new { teamId }) is not null,
-            cancellation);
+    public async Task<bool> TeamExistsAsync(string teamId, CancellationToken cancellation) =>
+        await store.QuerySingleOrDefaultAsync<string>(
+            TeamScope.System, "select team_id from teams where team_id = @teamId", new { teamId }, cancellation) is not null;
 
     /// <summary>Makes sure that the user exists and has the role, and signs a token for it.</summary>
     public async Task<string> IssueUserTokenAsync(string email, string teamId, TeamRole role, TimeSpan lifetime, CancellationToken cancellation)

@@ -65,10 +65,7 @@ internal sealed class Authenticator(
 
     /// <summary>What the store knows of a host credential, dead ones included; null if it never was one.</summary>
     public Task<CredentialRow?> FindCredentialAsync(string token, CancellationToken cancellation) =>
-        store.ReadAsync(
-            TeamScope.System,
-            reader => reader.QuerySingleOrDefaultAsync<CredentialRow>(CredentialSql, new { hash = Secret.Hash(token) }),
-            cancellation);
+        store.QuerySingleOrDefaultAsync<CredentialRow>(TeamScope.System, CredentialSql, new { hash = Secret.Hash(token) }, cancellation);
 
     private async Task<Principal> NodeAsync(string token, CancellationToken cancellation)
     {
@@ -89,10 +86,8 @@ internal sealed class Authenticator(
 
     private async Task<Principal> ApiKeyAsync(string token, CancellationToken cancellation)
     {
-        var row = await store.ReadAsync(
-            TeamScope.System,
-            reader => reader.QuerySingleOrDefaultAsync<ApiKeyRow>(ApiKeySql, new { hash = Secret.Hash(token) }),
-            cancellation);
+        var row = await store.QuerySingleOrDefaultAsync<ApiKeyRow>(
+            TeamScope.System, ApiKeySql, new { hash = Secret.Hash(token) }, cancellation);
         if (row is null || !Secret.Matches(token, row.SecretHash))
         {
             throw Invalid();
@@ -120,8 +115,7 @@ internal sealed class Authenticator(
     public async Task<Principal.User> ExternalAsync(ExternalUser external, CancellationToken cancellation)
     {
         const string byExternalId = "select user_id from users where external_id = @ExternalId";
-        var userId = await store.ReadAsync(
-            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<string>(byExternalId, external), cancellation);
+        var userId = await store.QuerySingleOrDefaultAsync<string>(TeamScope.System, byExternalId, external, cancellation);
         userId ??= await store.WriteAsync(
             Store.SystemTeam,
             tx => tx.QuerySingleOrDefault<string>(byExternalId, external)
@@ -153,13 +147,12 @@ internal sealed class Authenticator(
             },
             cancellation);
 
-    public Task<bool> IsLiveAsync(Principal.ApiKey key, CancellationToken cancellation) =>
-        store.ReadAsync(
+    public async Task<bool> IsLiveAsync(Principal.ApiKey key, CancellationToken cancellation) =>
+        await store.QuerySingleOrDefaultAsync<string>(
             TeamScope.Of(key.TeamId),
-            async reader => await reader.QuerySingleOrDefaultAsync<string>(
-                "select api_key_id from api_keys where api_key_id = @ApiKeyId and team_id = @TeamId and revoked_at is null",
-                new { key.ApiKeyId, key.TeamId }) is not null,
-            cancellation);
+            "select api_key_id from api_keys where api_key_id = @ApiKeyId and team_id = @TeamId and revoked_at is null",
+            new { key.ApiKeyId, key.TeamId },
+            cancellation) is not null;
 
     private static HubException Invalid() => new(ErrorReason.CredentialInvalid, "The credential is not known or no longer good.");
 

@@ -47,11 +47,8 @@ internal sealed class LocalIdentity(
 
     public async Task<(UserRow User, IssuedSession Session)> SignInAsync(string email, string password, CancellationToken cancellation)
     {
-        var row = await store.ReadAsync(
-            TeamScope.System,
-            reader => reader.QuerySingleOrDefaultAsync<AccountRow>(
-                "select user_id, email, name, password_hash from users where email = @email", new { email }),
-            cancellation);
+        var row = await store.QuerySingleOrDefaultAsync<AccountRow>(
+            TeamScope.System, "select user_id, email, name, password_hash from users where email = @email", new { email }, cancellation);
         if (password.Length > Passwords.LengthMax || !await passwords.MatchesAsync(password, row?.PasswordHash, cancellation))
         {
             throw new HubException(ErrorReason.SignInFailed, "The e-mail address or the password is wrong.");
@@ -134,8 +131,8 @@ internal sealed class LocalIdentity(
     {
         Passwords.Require(password);
         var hash = Secret.Hash(token.Length > Secret.LengthMax ? "" : token);
-        var holder = await store.ReadAsync(
-            TeamScope.System, reader => reader.QuerySingleOrDefaultAsync<string>(OpenResetSql, new { hash, now = time.NowMs() }), cancellation);
+        var holder = await store.QuerySingleOrDefaultAsync<string>(
+            TeamScope.System, OpenResetSql, new { hash, now = time.NowMs() }, cancellation);
         if (holder is null)
         {
             throw ResetRefused();

@@ -379,10 +379,8 @@ internal sealed partial class Link
             after = _chatSent;
         }
 
-        var rows = await _store.ReadAsync(
-            TeamScope.Of(Identity.TeamId),
-            reader => reader.QueryAsync<DownRow>(ChatDownSql, new { hostId = Identity.HostId, after, limit = ChatBatchMax }),
-            cancellation);
+        var rows = await _store.QueryAsync<DownRow>(
+            TeamScope.Of(Identity.TeamId), ChatDownSql, new { hostId = Identity.HostId, after, limit = ChatBatchMax }, cancellation);
         if (rows.Count == 0)
         {
             return;

@@ -18,9 +18,8 @@ internal sealed partial class LinkEnding(
     {
         try
         {
-            var why = await store.ReadAsync(
-                TeamScope.Of(link.Identity.TeamId),
-                reader => reader.QuerySingleOrDefaultAsync<WhyRow>(WhySql, new { hostId = link.Identity.HostId }));
+            var why = await store.QuerySingleOrDefaultAsync<WhyRow>(
+                TeamScope.Of(link.Identity.TeamId), WhySql, new { hostId = link.Identity.HostId });
             link.End(
                 why switch
                 {

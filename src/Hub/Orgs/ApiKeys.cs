@@ -43,14 +43,13 @@ internal sealed class ApiKeys(Store store)
 
     public async Task<IReadOnlyList<ApiKey>> ListAsync(string teamId, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<KeyRow>(
             TeamScope.Of(teamId),
-            reader => reader.QueryAsync<KeyRow>(
-                $"""
-                select api_key_id, name, role, created_by, created_at from api_keys where team_id = @teamId and revoked_at is null
-                order by created_at desc, api_key_id desc limit {KeysMax}
-                """,
-                new { teamId }),
+            $"""
+            select api_key_id, name, role, created_by, created_at from api_keys where team_id = @teamId and revoked_at is null
+            order by created_at desc, api_key_id desc limit {KeysMax}
+            """,
+            new { teamId },
             cancellation);
         return [.. rows.Select(row => row.ToApiKey())];
     }

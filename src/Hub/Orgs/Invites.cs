@@ -79,14 +79,13 @@ internal sealed class Invites(Store store, PublicAddress address, Outbox mail)
 
     public async Task<IReadOnlyList<Invite>> ListAsync(string teamId, long nowMs, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<InviteRow>(
             TeamScope.Of(teamId),
-            reader => reader.QueryAsync<InviteRow>(
-                $"""
-                select invite_id, team_id, email, role, created_by, created_at, expires_at from invites
-                where team_id = @teamId and {OpenSql} order by created_at desc, invite_id desc limit {OpenMax}
-                """,
-                new { teamId, now = nowMs }),
+            $"""
+            select invite_id, team_id, email, role, created_by, created_at, expires_at from invites
+            where team_id = @teamId and {OpenSql} order by created_at desc, invite_id desc limit {OpenMax}
+            """,
+            new { teamId, now = nowMs },
             cancellation);
         return [.. rows.Select(row => row.ToInvite())];
     }

@@ -27,8 +27,8 @@ internal sealed class Members(Store store)
     {
         var size = PageToken.Size(pageSize);
         var (email, id) = PageToken.Read(pageToken, "");
-        var rows = await store.ReadAsync(
-            TeamScope.Of(teamId), reader => reader.QueryAsync<MemberRow>(PageSql, new { teamId, email, id, limit = size + 1 }), cancellation);
+        var rows = await store.QueryAsync<MemberRow>(
+            TeamScope.Of(teamId), PageSql, new { teamId, email, id, limit = size + 1 }, cancellation);
         return ([.. rows.Take(size).Select(row => row.ToMember())], rows.Count > size ? PageToken.Of(rows[size - 1].Email, rows[size - 1].UserId) : "");
     }
 

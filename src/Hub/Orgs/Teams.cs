@@ -86,11 +86,10 @@ internal sealed class Teams(Store store)
 
     public async Task<IReadOnlyList<Org>> ListOrgsAsync(string userId, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<OrgRow>(
             TeamScope.System,
-            reader => reader.QueryAsync<OrgRow>(
-                $"select o.org_id, o.name, o.created_at from orgs o where {HoldsSql} or {MineSql} order by o.name, o.org_id limit {ListMax}",
-                new { userId }),
+            $"select o.org_id, o.name, o.created_at from orgs o where {HoldsSql} or {MineSql} order by o.name, o.org_id limit {ListMax}",
+            new { userId },
             cancellation);
         return [.. rows.Select(row => new Org { Id = row.OrgId, Name = row.Name, CreatedAt = EpochMs.ToTimestamp(row.CreatedAt) })];
     }
@@ -133,20 +132,20 @@ internal sealed class Teams(Store store)
     /// <summary>The user's teams, by name; suspended ones too, so that their people see what happened.</summary>
     public async Task<IReadOnlyList<Team>> ListAsync(string userId, string orgId, CancellationToken cancellation)
     {
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<TeamRow>(
             TeamScope.System,
-            reader => reader.QueryAsync<TeamRow>(
-                $"{SelectSql} where m.user_id = @userId and (@orgId = '' or t.org_id = @orgId) order by t.name, t.team_id limit {ListMax}",
-                new { userId, orgId }),
+            $"{SelectSql} where m.user_id = @userId and (@orgId = '' or t.org_id = @orgId) order by t.name, t.team_id limit {ListMax}",
+            new { userId, orgId },
             cancellation);
         return [.. rows.Select(row => row.ToTeam())];
     }
 
     public async Task<Team> GetAsync(TeamAccess access, CancellationToken cancellation)
     {
-        var row = await store.ReadAsync(
+        var row = await store.QuerySingleAsync<TeamRow>(
             TeamScope.Of(access.TeamId),
-            reader => reader.QuerySingleAsync<TeamRow>($"{SelectSql} where t.team_id = @TeamId", new { access.TeamId, userId = UserIdOf(access) }),
+            $"{SelectSql} where t.team_id = @TeamId",
+            new { access.TeamId, userId = UserIdOf(access) },
             cancellation);
         return row.ToTeam();
     }

@@ -27,23 +27,22 @@ internal sealed class RecordPages(Store store)
     {
         var size = PageToken.Size(pageSize);
         var (version, id) = PageToken.Read(pageToken, long.MaxValue);
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<RecordRow>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<RecordRow>(
-                PageSql(filter),
-                new
-                {
-                    hostId = host.HostId,
-                    teamId = host.TeamId,
-                    collection.Name,
-                    version,
-                    id,
-                    filter.Status,
-                    filter.Agent,
-                    filter.Level,
-                    filter.ParentId,
-                    limit = size + 1,
-                }),
+            PageSql(filter),
+            new
+            {
+                hostId = host.HostId,
+                teamId = host.TeamId,
+                collection.Name,
+                version,
+                id,
+                filter.Status,
+                filter.Agent,
+                filter.Level,
+                filter.ParentId,
+                limit = size + 1,
+            },
             cancellation);
         return (
             [.. rows.Take(size).Select(row => (T)collection.Read(row.Body, row.Version))],
@@ -56,8 +55,8 @@ internal sealed class RecordPages(Store store)
         ErrorReason absent = ErrorReason.RecordNotFound)
         where T : IMessage<T>
     {
-        var row = await store.ReadAsync(
-            TeamScope.Of(host.TeamId), reader => reader.QuerySingleOrDefaultAsync<RecordRow>(OneSql, Key(host, collection, recordId)), cancellation);
+        var row = await store.QuerySingleOrDefaultAsync<RecordRow>(
+            TeamScope.Of(host.TeamId), OneSql, Key(host, collection, recordId), cancellation);
         return (T)Read(row, collection, recordId, absent);
     }
 

@@ -48,11 +48,8 @@ internal sealed partial class RunApprovals(Store store, RecordStore records, Tim
     {
         Forget();
         var approvals = RecordCollections.RunApprovals;
-        var stale = await store.ReadAsync(
-            TeamScope.System,
-            reader => reader.QueryAsync<StaleRow>(
-                StaleSql, new { before = time.NowMs() - (long)Lifetime.TotalMilliseconds, limit = BatchMax }),
-            cancellation);
+        var stale = await store.QueryAsync<StaleRow>(
+            TeamScope.System, StaleSql, new { before = time.NowMs() - (long)Lifetime.TotalMilliseconds, limit = BatchMax }, cancellation);
         foreach (var team in stale.Where(row => !IsNamed(row.HostId, row.RecordId)).GroupBy(row => row.TeamId))
         {
             await store.WriteAsync(

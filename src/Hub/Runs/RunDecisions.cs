@@ -29,10 +29,10 @@ internal sealed class RunDecisions(Store store)
 
     public async Task<IReadOnlyList<RunDecision>> WaitingAsync(HostAccess host, long nowMs, CancellationToken cancellation) =>
     [
-        .. (await store.ReadAsync(
+        .. (await store.QueryAsync<Row>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<Row>(
-                WaitingSql, new { hostId = host.HostId, teamId = host.TeamId, after = nowMs - LifetimeMs, limit = PageMax }),
+            WaitingSql,
+            new { hostId = host.HostId, teamId = host.TeamId, after = nowMs - LifetimeMs, limit = PageMax },
             cancellation)).Select(row => row.ToDecision()),
     ];
 

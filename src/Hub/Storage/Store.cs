@@ -101,7 +101,32 @@ internal sealed class Store : IAsyncDisposable
         WriteFencedAsync(teamId, fence, Returning(job), ct);
 
     /// <summary>Runs the read in one snapshot, which holds a connection of a bounded pool: no waiting for anything else inside.</summary>
-    public async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct = default)
+    public Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct = default) =>
+        TryAsync(() => _engine.ReadAsync(scope, read, ct), ct);
+
+    /// <summary>A read of one query.</summary>
+    public Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args = null, CancellationToken ct = default) =>
+        TryAsync(() => _engine.QueryAsync<T>(scope, sql, args, ct), ct);
+
+    /// <inheritdoc cref="QueryAsync"/>
+    public async Task<T> QuerySingleAsync<T>(TeamScope scope, string sql, object? args = null, CancellationToken ct = default) =>
+        (await QueryAsync<T>(scope, sql, args, ct)).Single();
+
+    /// <inheritdoc cref="QueryAsync"/>
+    public async Task<T?> QuerySingleOrDefaultAsync<T>(TeamScope scope, string sql, object? args = null, CancellationToken ct = default) =>
+        (await QueryAsync<T>(scope, sql, args, ct)).SingleOrDefault();
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var writer in _writers)
+        {
+            await writer.DisposeAsync();
+        }
+        _closed = true;
+        await _engine.DisposeAsync();
+    }
+
+    private async Task<T> TryAsync<T>(Func<Task<T>> read, CancellationToken ct)
     {
         Condition.ThrowIfLost();
         if (_closed)
@@ -111,7 +136,7 @@ internal sealed class Store : IAsyncDisposable
 
         try
         {
-            return await _engine.ReadAsync(scope, read, ct);
+            return await read();
         }
         catch (Exception e) when (!(e is OperationCanceledException && ct.IsCancellationRequested) && Dialect.Translate(e) is { } known)
         {
@@ -122,16 +147,6 @@ internal sealed class Store : IAsyncDisposable
             }
             throw known;
         }
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        foreach (var writer in _writers)
-        {
-            await writer.DisposeAsync();
-        }
-        _closed = true;
-        await _engine.DisposeAsync();
     }
 
     private static Func<StoreTransaction, bool> Returning(Action<StoreTransaction> job) => transaction =>

@@ -83,6 +83,10 @@ internal abstract class StoreEngine : IAsyncDisposable
     /// <summary>Runs the read in one read-only snapshot on a connection of the bounded pool.</summary>
     public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct);
 
+    /// <summary>A read of one query.</summary>
+    public virtual Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, CancellationToken ct) =>
+        ReadAsync(scope, reader => reader.QueryAsync<T>(sql, args), ct);
+
     /// <summary>Holds off every other process that migrates, until the transaction ends.</summary>
     public abstract void LockMigrations(DbConnection connection, DbTransaction transaction);
 

@@ -7,7 +7,7 @@ namespace Hub.Storage;
 /// <param name="begin">A query of one row that goes before the first statement, in its round trip; null for none.</param>
 /// <param name="beginValues">Its parameters.</param>
 internal sealed class StoreReader(
-    IDialect dialect, DbConnection connection, DbTransaction transaction, CancellationToken ct, string? begin = null, object? beginValues = null)
+    IDialect dialect, DbConnection connection, DbTransaction? transaction, CancellationToken ct, string? begin = null, object? beginValues = null)
 {
     private bool _hasBegun = begin is null;
 

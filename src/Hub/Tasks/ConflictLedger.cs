@@ -33,11 +33,10 @@ internal sealed class ConflictLedger(Store store, RecordStore records)
     {
         var size = PageToken.Size(pageSize);
         var (createdAt, id) = PageToken.Read(pageToken, long.MaxValue);
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<Row>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<Row>(
-                $"{PageSql} {(withResolved ? "" : "and resolved_at is null")} {OrderSql}",
-                new { hostId = host.HostId, teamId = host.TeamId, createdAt, id, limit = size + 1 }),
+            $"{PageSql} {(withResolved ? "" : "and resolved_at is null")} {OrderSql}",
+            new { hostId = host.HostId, teamId = host.TeamId, createdAt, id, limit = size + 1 },
             cancellation);
         return (
             [.. rows.Take(size).Select(row => row.ToConflict())],

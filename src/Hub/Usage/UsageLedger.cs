@@ -51,27 +51,26 @@ internal sealed class UsageLedger(Store store)
             throw new HubException(ErrorReason.PageTokenInvalid, "The page token is not of this list; start again without one.");
         }
 
-        var rows = await store.ReadAsync(
+        var rows = await store.QueryAsync<Row>(
             TeamScope.Of(host.TeamId),
-            reader => reader.QueryAsync<Row>(
-                $"""
-                select day, agent, model, cost_micros, input_tokens, output_tokens, event_count from usage_ledger
-                where host_id = @hostId and team_id = @teamId and day >= @Since and (day, agent, model) < (@afterDay, @afterAgent, @afterModel)
-                    {(request.Agent.Length > 0 ? "and agent = @Agent" : "")} {(request.Model.Length > 0 ? "and model = @Model" : "")}
-                order by day desc, agent desc, model desc limit @limit
-                """,
-                new
-                {
-                    hostId = host.HostId,
-                    teamId = host.TeamId,
-                    request.Since,
-                    request.Agent,
-                    request.Model,
-                    afterDay,
-                    afterAgent = split < 0 ? "" : afterKey[..split],
-                    afterModel = split < 0 ? "" : afterKey[(split + 1)..],
-                    limit = size + 1,
-                }),
+            $"""
+            select day, agent, model, cost_micros, input_tokens, output_tokens, event_count from usage_ledger
+            where host_id = @hostId and team_id = @teamId and day >= @Since and (day, agent, model) < (@afterDay, @afterAgent, @afterModel)
+                {(request.Agent.Length > 0 ? "and agent = @Agent" : "")} {(request.Model.Length > 0 ? "and model = @Model" : "")}
+            order by day desc, agent desc, model desc limit @limit
+            """,
+            new
+            {
+                hostId = host.HostId,
+                teamId = host.TeamId,
+                request.Since,
+                request.Agent,
+                request.Model,
+                afterDay,
+                afterAgent = split < 0 ? "" : afterKey[..split],
+                afterModel = split < 0 ? "" : afterKey[(split + 1)..],
+                limit = size + 1,
+            },
             cancellation);
         return new()
         {

@@ -124,7 +124,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         var scope = TeamScope.Of(teamId);
         for (var after = ""; ;)
         {
-            var rows = await store.ReadAsync(scope, reader => reader.QueryAsync<HostRow>(HostsSql, new { teamId, after, limit = PageMax }), cancellation);
+            var rows = await store.QueryAsync<HostRow>(scope, HostsSql, new { teamId, after, limit = PageMax }, cancellation);
             foreach (var row in rows.Where(row => filter.Wants(WatchKind.Host, row.HostId)))
             {
                 yield return Show(row);
@@ -151,8 +151,7 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
         for (var after = ""; ;)
         {
-            var rows = await store.ReadAsync(
-                scope, reader => reader.QueryAsync<CommandRow>(OpenCommandsSql, new { teamId, after, limit = PageMax }), cancellation);
+            var rows = await store.QueryAsync<CommandRow>(scope, OpenCommandsSql, new { teamId, after, limit = PageMax }, cancellation);
             foreach (var row in rows.Where(row => filter.Wants(WatchKind.Command, row.HostId)))
             {
                 yield return Show(row);
@@ -166,22 +165,21 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
             after = rows[^1].CommandId;
         }
 
-        var messages = await store.ReadAsync(
-            scope, reader => reader.QueryAsync<ChatRow>(LatestChatSql, new { teamId, limit = SnapshotLatestMax }), cancellation);
+        var messages = await store.QueryAsync<ChatRow>(scope, LatestChatSql, new { teamId, limit = SnapshotLatestMax }, cancellation);
         foreach (var row in messages.Reverse().Where(row => filter.Wants(WatchKind.Chat, row.HostId)))
         {
             yield return Show(row);
         }
 
-        var feedback = await store.ReadAsync(
-            scope, reader => reader.QueryAsync<FeedbackBook.FeedbackRow>(LatestFeedbackSql, new { teamId, limit = SnapshotLatestMax }), cancellation);
+        var feedback = await store.QueryAsync<FeedbackBook.FeedbackRow>(
+            scope, LatestFeedbackSql, new { teamId, limit = SnapshotLatestMax }, cancellation);
         foreach (var row in feedback.Reverse().Where(row => filter.Wants(WatchKind.Feedback, row.HostId)))
         {
             yield return Show(row);
         }
 
-        var conflicts = await store.ReadAsync(
-            scope, reader => reader.QueryAsync<ConflictLedger.Row>(OpenConflictsSql, new { teamId, limit = SnapshotLatestMax }), cancellation);
+        var conflicts = await store.QueryAsync<ConflictLedger.Row>(
+            scope, OpenConflictsSql, new { teamId, limit = SnapshotLatestMax }, cancellation);
         foreach (var row in conflicts.Reverse().Where(row => filter.Wants(WatchKind.Conflict, row.HostId)))
         {
             yield return Show(row);
@@ -276,8 +274,8 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         var scope = TeamScope.Of(teamId);
         if (collection.IsLog)
         {
-            var latest = await store.ReadAsync(
-                scope, reader => reader.QueryAsync<RecordRow>(LatestRecordsSql, new { teamId, collection.Name, limit = SnapshotLatestMax }), cancellation);
+            var latest = await store.QueryAsync<RecordRow>(
+                scope, LatestRecordsSql, new { teamId, collection.Name, limit = SnapshotLatestMax }, cancellation);
             foreach (var row in latest.Reverse())
             {
                 yield return row;
@@ -288,10 +286,8 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
         for (var (afterHost, afterRecord) = ("", ""); ;)
         {
-            var rows = await store.ReadAsync(
-                scope,
-                reader => reader.QueryAsync<RecordRow>(RecordsSql, new { teamId, collection.Name, afterHost, afterRecord, limit = PageMax }),
-                cancellation);
+            var rows = await store.QueryAsync<RecordRow>(
+                scope, RecordsSql, new { teamId, collection.Name, afterHost, afterRecord, limit = PageMax }, cancellation);
             foreach (var row in rows)
             {
                 yield return row;

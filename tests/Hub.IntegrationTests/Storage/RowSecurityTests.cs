@@ -20,6 +20,22 @@ public sealed class RowSecurityTests(PostgresStoreFixture fixture) : IClassFixtu
     }
 
     [Fact]
+    public async Task Query_WithoutWhere_SeesOnlyItsTeamsAndLeavesNothingToTheNext()
+    {
+        await using var store = await OpenWithNotesAsync(await fixture.CreateTestDatabaseAsync() with { ReadersMax = 1 });
+
+        Assert.Equal(["a"], await QueriedAsync(TeamScope.Of("team-a")));
+        Assert.Equal(["a", "b", "c"], await QueriedAsync(TeamScope.System));
+        Assert.Equal(["b"], await QueriedAsync(TeamScope.Of("team-b")));
+        await Assert.ThrowsAsync<StoreUnavailableException>(
+            () => store.QueryAsync<string>(TeamScope.Of("team-a"), "update notes set size = 5 returning note_id").Within());
+        Assert.Equal(["c"], await QueriedAsync(TeamScope.Of("team-c")));
+
+        Task<IReadOnlyList<string>> QueriedAsync(TeamScope scope) =>
+            store.QueryAsync<string>(scope, "select note_id from notes order by note_id").Within();
+    }
+
+    [Fact]
     public async Task Write_JobsOfSeveralTeamsInOneGroup_EachSeesOnlyItsOwn()
     {
         await using var store = await OpenWithNotesAsync();
