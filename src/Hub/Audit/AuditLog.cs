@@ -12,14 +12,14 @@ internal static class AuditLog
     private static readonly RowsStatement<AuditRow> Insert = new(
         "insert into audit_log (audit_id, team_id, at, actor_kind, actor, action, subject, host_id, detail) select * from {rows}",
         Column<AuditRow>.Of("audit_id", row => row.AuditId),
-        Column<AuditRow>.Of("team_id", row => row.TeamId),
+        Column<AuditRow>.Of("team_id", row => row.Act.TeamId),
         Column<AuditRow>.Of("at", row => row.At),
-        Column<AuditRow>.Of("actor_kind", row => row.Actor.Kind),
-        Column<AuditRow>.Of("actor", row => row.Actor.Name),
-        Column<AuditRow>.Of("action", row => row.Action),
-        Column<AuditRow>.Of("subject", row => row.Subject),
-        Column<AuditRow>.Of("host_id", row => row.HostId),
-        Column<AuditRow>.Of("detail", row => row.Detail));
+        Column<AuditRow>.Of("actor_kind", row => row.Act.Actor.Kind),
+        Column<AuditRow>.Of("actor", row => row.Act.Actor.Name),
+        Column<AuditRow>.Of("action", row => row.Act.Action),
+        Column<AuditRow>.Of("subject", row => row.Act.Subject),
+        Column<AuditRow>.Of("host_id", row => row.Act.HostId),
+        Column<AuditRow>.Of("detail", row => row.Act.Detail.Length <= DetailLengthMax ? row.Act.Detail : row.Act.Detail[..DetailLengthMax]));
 
     /// <summary>Adds an entry to the transaction of the act.</summary>
     /// <param name="action">One of <see cref="AuditAction"/>.</param>
@@ -27,13 +27,17 @@ internal static class AuditLog
     /// <param name="detail">More for people; never a secret.</param>
     public static void Append(
         StoreTransaction tx, string teamId, Actor actor, string action, string subject, string? hostId = null, string detail = "") =>
-        tx.Execute(Insert, [new AuditRow(
-            EntityId.New("audit", tx.NowMs), teamId, tx.NowMs, actor, action, subject, hostId,
-            detail.Length <= DetailLengthMax ? detail : detail[..DetailLengthMax])]);
+        Append(tx, [new AuditedAct(teamId, actor, action, subject, hostId, detail)]);
 
-    private readonly record struct AuditRow(
-        string AuditId, string TeamId, long At, Actor Actor, string Action, string Subject, string? HostId, string Detail);
+    /// <summary>Adds an entry for each act to their transaction.</summary>
+    public static void Append(StoreTransaction tx, IEnumerable<AuditedAct> acts) =>
+        tx.Execute(Insert, [.. acts.Select(act => new AuditRow(EntityId.New("audit", tx.NowMs), tx.NowMs, act))]);
+
+    private readonly record struct AuditRow(string AuditId, long At, AuditedAct Act);
 }
+
+/// <summary>Who did what, see <see cref="AuditLog.Append(StoreTransaction, string, Actor, string, string, string?, string)"/>.</summary>
+internal sealed record AuditedAct(string TeamId, Actor Actor, string Action, string Subject, string? HostId, string Detail);
 
 /// <summary>Who did it, as the log shows it.</summary>
 internal sealed record Actor(string Kind, string Name)

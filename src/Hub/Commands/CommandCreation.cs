@@ -11,8 +11,12 @@ using Hub.Text;
 
 namespace Hub.Commands;
 
-/// <summary>Creates commands: checked, idempotent, durable before they are answered, whether or not the node is there.</summary>
+/// <summary>
+/// Creates commands: checked, idempotent, durable before they are answered, whether or not the node is there. Those that are asked for at the
+/// same time are created together.
+/// </summary>
 internal sealed partial class CommandCreation(Store store, LinkRegistry links, TimeProvider time)
+    : ISharedWork<CommandCreation.Draft, CommandCreation.Creation>
 {
     public const int TypeLengthMax = 100;
     public const int PayloadBytesMax = 256 * 1024;
@@ -32,15 +36,21 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         """;
 
     /// <summary>All that a creation has to know, at once.</summary>
-    private const string FactsSql = """
-        select l.command_types,
-            (select count(*) from (select 1 as one from commands where host_id = @HostId
-                and state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit @PendingMax) open) as pending,
-            exists (select 1 from commands where host_id = @HostId and state = 'QUEUED') as has_queued,
-            exists (select 1 from approval_policies where team_id = @TeamId) as has_policies,
-            (select command_id from commands where team_id = @TeamId and host_id = @HostId and idempotency_key = @IdempotencyKey) as earlier
-        from links l where l.host_id = @HostId
-        """;
+    private static readonly RowsStatement<CommandRow> FactsOf = new(
+        $$"""
+        select r.command_id, l.command_types,
+            (select count(*) from (select 1 as one from commands c where c.host_id = r.host_id
+                and c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit {{PendingMax}}) as unended) as pending,
+            exists (select 1 from commands c where c.host_id = r.host_id and c.state = 'QUEUED') as has_queued,
+            exists (select 1 from approval_policies p where p.team_id = r.team_id) as has_policies,
+            (select c.command_id from commands c
+                where c.team_id = r.team_id and c.host_id = r.host_id and c.idempotency_key = r.idempotency_key) as earlier
+        from {rows} join links l on l.host_id = r.host_id
+        """,
+        Column<CommandRow>.Of("command_id", row => row.CommandId),
+        Column<CommandRow>.Of("team_id", row => row.TeamId),
+        Column<CommandRow>.Of("host_id", row => row.HostId),
+        Column<CommandRow>.Of("idempotency_key", row => row.IdempotencyKey));
 
     private static readonly RowsStatement<CommandRow> Insert = new(
         """
@@ -83,7 +93,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         clean.IdempotencyKey = "";
         clean.HostId = "";
         clean.Payload = IdempotencyKeys.Sorted(clean.Payload ?? new Struct());
-        var draft = new CommandRow
+        var row = new CommandRow
         {
             CommandId = EntityId.New("cmd", time),
             TeamId = host.TeamId,
@@ -103,41 +113,33 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
             Error = "",
             Traceparent = traceparent,
         };
+        var draft = new Draft(row, clean, Actor.Of(host.Caller), links.Find(host.HostId));
         try
         {
-            return await WriteAsync(draft, tx => Create(tx, draft, clean, Actor.Of(host.Caller)), cancellation);
+            return await WriteAsync(draft, cancellation);
         }
         catch (ConstraintException e) when (e.Constraint == "commands_idempotency_key")
         {
             // A twin on another replica was faster; the index picked it, so it is the answer.
-            return await store.WriteAsync(host.TeamId, tx => (Earlier(tx, draft) ?? throw e, false), cancellation);
+            return await WriteAsync(draft, cancellation);
         }
     }
 
     /// <summary>A node that is linked here is offered the command by the commit that creates it.</summary>
-    private async Task<(CommandRow Command, bool Created)> WriteAsync(
-        CommandRow draft, Func<StoreTransaction, Creation> create, CancellationToken cancellation)
+    private async Task<(CommandRow Command, bool Created)> WriteAsync(Draft draft, CancellationToken cancellation)
     {
-        if (links.Find(draft.HostId) is { } link)
+        if (draft.Link is { } link)
         {
             try
             {
-                var (answer, offers) = await store.WriteFencedAsync(
-                    draft.TeamId,
-                    link.Identity.Fence,
-                    tx =>
-                    {
-                        var made = create(tx);
-                        var isDue = made.Created && made.Command.State == CommandStates.Queued;
-                        return (made, isDue ? link.TakeOffers(tx, made.IsNext ? made.Command : null) : null);
-                    },
-                    cancellation);
-                if (offers is not null)
+                var offered = (await store.WriteSharedAsync(
+                    draft.Row.TeamId, link.Identity.Fence, this, draft, isBulk: false, cancellation)).OrThrow();
+                if (offered.Offers is { } offers)
                 {
                     link.Send(offers);
                 }
 
-                return (answer.Command, answer.Created);
+                return (offered.Command!, offered.IsNew);
             }
             catch (LinkFencedException)
             {
@@ -145,43 +147,96 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
             }
         }
 
-        var written = await store.WriteAsync(draft.TeamId, create, cancellation);
-        if (written.Created)
+        var created = (await store.WriteSharedAsync(
+            draft.Row.TeamId, fence: null, this, draft with { Link = null }, isBulk: false, cancellation)).OrThrow();
+        if (created.IsNew)
         {
-            links.Wake(draft.HostId);
+            links.Wake(draft.Row.HostId);
         }
 
-        return (written.Command, written.Created);
+        return (created.Command!, created.IsNew);
     }
 
-    private static Creation Create(StoreTransaction tx, CommandRow draft, CreateCommandRequest request, Actor actor)
+    // Created, and offered.
+    int ISharedWork<Draft, Creation>.Weight(Draft input) => 2;
+
+    IReadOnlyList<Creation> ISharedWork<Draft, Creation>.Run(StoreTransaction tx, IReadOnlyList<Draft> inputs)
     {
-        var facts = tx.QuerySingle<Facts>(FactsSql, new { draft.TeamId, draft.HostId, draft.IdempotencyKey, PendingMax });
-        if (facts.Earlier is not null)
+        var facts = tx.Query<CommandRow, Facts>(FactsOf, [.. inputs.Select(input => input.Row)]).ToDictionary(found => found.CommandId);
+        var creations = new List<Creation>(inputs.Count);
+        foreach (var input in inputs)
         {
-            return new Creation(Earlier(tx, draft)!, Created: false, IsNext: false);
+            try
+            {
+                creations.Add(Create(tx, input, facts.GetValueOrDefault(input.Row.CommandId), creations));
+            }
+            catch (HubException refusal)
+            {
+                creations.Add(new Creation(null, IsNew: false, Refusal: refusal));
+            }
+        }
+
+        var rows = creations.Where(creation => creation.IsNew).Select(creation => creation.Command!).ToList();
+        tx.Execute(Insert, rows);
+        AuditLog.Append(tx, inputs.Zip(creations).Where(made => made.Second.IsNew).Select(made => new AuditedAct(
+            made.First.Row.TeamId, made.First.Actor, AuditAction.CommandCreated, made.First.Row.CommandId, made.First.Row.HostId, made.First.Row.Type)));
+        foreach (var row in rows)
+        {
+            tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
+        }
+
+        var queued = rows.Where(row => row.State == CommandStates.Queued).ToLookup(row => row.HostId);
+        CommandRows.Change(tx, commands =>
+        {
+            for (var i = 0; i < inputs.Count; i++)
+            {
+                if (inputs[i].Link is { } link && creations[i] is { IsNew: true, Command: { } row } && row.State == CommandStates.Queued)
+                {
+                    var isAlone = !facts[row.CommandId].HasQueued && queued[row.HostId].Take(2).Count() == 1;
+                    creations[i] = creations[i] with { Offers = link.TakeOffers(commands, isAlone ? row : null) };
+                }
+            }
+        });
+        return creations;
+    }
+
+    /// <param name="facts">Null if the host is gone.</param>
+    /// <param name="before">What the inputs before it came to.</param>
+    private static Creation Create(StoreTransaction tx, Draft draft, Facts? facts, IReadOnlyList<Creation> before)
+    {
+        var row = draft.Row;
+        if (facts is null)
+        {
+            throw Access.HostNotFound(row.HostId);
+        }
+
+        var made = before.Where(other => other.IsNew && other.Command!.HostId == row.HostId).Select(other => other.Command!).ToList();
+        var twin = row.IdempotencyKey is { } key ? made.Find(other => other.IdempotencyKey == key) : null;
+        if ((facts.Earlier is null ? twin : Earlier(tx, row)) is { } earlier)
+        {
+            return earlier.Fingerprint == row.Fingerprint ? new Creation(earlier, IsNew: false) : throw IdempotencyKeys.Reused();
         }
 
         // Not before the look for a repeat: the instant a request named may be over by the time it is repeated.
-        var acceptBy = tx.NowMs + (long)AcceptWithin(request, tx.NowMs).TotalMilliseconds;
+        var acceptBy = tx.NowMs + (long)AcceptWithin(draft.Request, tx.NowMs).TotalMilliseconds;
         var known = TextList.Read(facts.CommandTypes);
-        if (known.Count > 0 && !known.Contains(draft.Type))
+        if (known.Count > 0 && !known.Contains(row.Type))
         {
             throw new HubException(
-                ErrorReason.CommandTypeUnknown, $"The host's node does not know the command type '{draft.Type}'. It knows: {string.Join(", ", known)}.",
+                ErrorReason.CommandTypeUnknown, $"The host's node does not know the command type '{row.Type}'. It knows: {string.Join(", ", known)}.",
                 ("command_types", string.Join(",", known)));
         }
 
-        if (facts.Pending >= PendingMax)
+        if (facts.Pending + made.Count >= PendingMax)
         {
             throw new HubException(
                 ErrorReason.CommandsPendingMax, $"The host has {PendingMax} commands that have not ended; cancel some or wait.",
-                ("limit", $"{PendingMax}"), ("use", $"{facts.Pending}"));
+                ("limit", $"{PendingMax}"), ("use", $"{facts.Pending + made.Count}"));
         }
 
-        var row = draft with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = acceptBy };
+        row = row with { CreatedAt = tx.NowMs, UpdatedAt = tx.NowMs, AcceptBy = acceptBy };
         var held = facts.HasPolicies ? ApprovalPolicies.GateOf(tx, row.TeamId, row.Type) : null;
-        if ((held ?? (request.RequiresApproval ? ApprovalGate.Asked : null)) is { } gate)
+        if ((held ?? (draft.Request.RequiresApproval ? ApprovalGate.Asked : null)) is { } gate)
         {
             row = row with
             {
@@ -193,18 +248,11 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
             };
         }
 
-        tx.Execute(Insert, [row]);
-        AuditLog.Append(tx, row.TeamId, actor, AuditAction.CommandCreated, row.CommandId, row.HostId, row.Type);
-        tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
-        return new Creation(row, Created: true, IsNext: !facts.HasQueued);
+        return new Creation(row, IsNew: true);
     }
 
-    private static CommandRow? Earlier(StoreTransaction tx, CommandRow draft)
-    {
-        var earlier = tx.QuerySingleOrDefault<CommandRow>(
-            ByKeySql, new { teamId = draft.TeamId, hostId = draft.HostId, idempotencyKey = draft.IdempotencyKey });
-        return earlier is null || earlier.Fingerprint == draft.Fingerprint ? earlier : throw IdempotencyKeys.Reused();
-    }
+    private static CommandRow Earlier(StoreTransaction tx, CommandRow draft) =>
+        tx.QuerySingle<CommandRow>(ByKeySql, new { teamId = draft.TeamId, hostId = draft.HostId, idempotencyKey = draft.IdempotencyKey });
 
     private static TimeSpan AcceptWithin(CreateCommandRequest request, long nowMs)
     {
@@ -267,11 +315,20 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
     [GeneratedRegex(@"^[A-Za-z0-9._:-]{1,100}\z")]
     private static partial Regex TypePattern();
 
-    /// <param name="IsNext">Nothing else is queued for the node.</param>
-    private sealed record Creation(CommandRow Command, bool Created, bool IsNext);
+    /// <summary>A command that is asked for.</summary>
+    /// <param name="Link">The node's, if it is linked here: it is offered the command then.</param>
+    internal sealed record Draft(CommandRow Row, CreateCommandRequest Request, Actor Actor, Link? Link);
+
+    /// <summary>What a draft came to: a command, or why there is none.</summary>
+    /// <param name="IsNew">Whether it was created, not found as that of an earlier request.</param>
+    internal sealed record Creation(CommandRow? Command, bool IsNew, LinkOffers? Offers = null, HubException? Refusal = null)
+    {
+        public Creation OrThrow() => Refusal is null ? this : throw Refusal;
+    }
 
     private sealed record Facts
     {
+        public required string CommandId { get; init; }
         public required string CommandTypes { get; init; }
         public long Pending { get; init; }
         public bool HasQueued { get; init; }

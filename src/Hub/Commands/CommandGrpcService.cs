@@ -197,7 +197,7 @@ internal sealed class CommandGrpcService(
             host.TeamId,
             tx => tx.QuerySingle<string>("select state from links where host_id = @HostId", new { host.HostId }) == LinkState.Live
                 ? []
-                : CommandMachine.Offer(tx, host.HostId, ClaimMax, CommandMachine.OfferToPoll),
+                : CommandRows.Change(tx, rows => CommandMachine.Offer(rows, host.HostId, ClaimMax, CommandMachine.OfferToPoll)),
             cancellation);
         return [.. rows.Select(Show)];
     }

@@ -33,16 +33,11 @@ internal static class CommandMachine
         """;
 
     /// <summary>Takes the oldest queued commands for the node and marks them offered.</summary>
-    public static IReadOnlyList<CommandRow> Offer(StoreTransaction tx, string hostId, int limit, TimeSpan offeredFor) =>
-        CommandRows.Change<IReadOnlyList<CommandRow>>(
-            tx,
-            rows => [.. rows.Query(Queued, new { hostId, limit }).Where(row => row.AcceptBy > tx.NowMs).Select(row => Offer(rows, row, offeredFor))]);
+    public static IReadOnlyList<CommandRow> Offer(CommandRows rows, string hostId, int limit, TimeSpan offeredFor) =>
+        [.. rows.Query(Queued, new { hostId, limit }).Where(row => row.AcceptBy > rows.NowMs).Select(row => Offer(rows, row, offeredFor))];
 
-    /// <summary>Marks a queued command offered that this transaction has created.</summary>
-    public static CommandRow Offer(StoreTransaction tx, CommandRow created, TimeSpan offeredFor) =>
-        CommandRows.Change(tx, rows => Offer(rows, created, offeredFor));
-
-    private static CommandRow Offer(CommandRows rows, CommandRow row, TimeSpan offeredFor)
+    /// <summary>Marks a command offered that is queued.</summary>
+    public static CommandRow Offer(CommandRows rows, CommandRow row, TimeSpan offeredFor)
     {
         var until = rows.NowMs + (long)offeredFor.TotalMilliseconds;
         return rows.Move(row, CommandState.Offered, CommandReason.Unspecified, after: offered => offered with { OfferedUntil = until });

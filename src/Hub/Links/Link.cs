@@ -198,16 +198,16 @@ internal sealed partial class Link
     /// whose offers are not sent yet may see the same room. A link that ends is given nothing: what it was given before, its end withdraws.
     /// </summary>
     /// <param name="only">What the transaction has created and is all that is queued, if it is.</param>
-    public LinkOffers TakeOffers(StoreTransaction tx, CommandRow? only = null)
+    public LinkOffers TakeOffers(CommandRows commands, CommandRow? only = null)
     {
         var room = Identity.Rewound || Outbox.IsClosed ? 0 : Math.Max(0, LinkOptions.OffersMax - Outbox.WorkWaiting);
         var rows = (room, only) switch
         {
             (0, _) => [],
-            (_, null) => CommandMachine.Offer(tx, Identity.HostId, room, CommandMachine.OfferOnLink),
-            _ => [CommandMachine.Offer(tx, only, CommandMachine.OfferOnLink)],
+            (_, null) => CommandMachine.Offer(commands, Identity.HostId, room, CommandMachine.OfferOnLink),
+            _ => [CommandMachine.Offer(commands, only, CommandMachine.OfferOnLink)],
         };
-        return new LinkOffers(rows, rows.Count == room, tx.NowMs);
+        return new LinkOffers(rows, rows.Count == room, commands.NowMs);
     }
 
     /// <summary>Puts what was taken into the outbox, once it is committed.</summary>
@@ -354,7 +354,10 @@ internal sealed partial class Link
     private async Task PumpCommandsAsync(CancellationToken cancellation)
     {
         var (offers, cancels) = await _store.WriteFencedAsync(
-            Identity.TeamId, Identity.Fence, tx => (TakeOffers(tx), CommandMachine.CancelsUnanswered(tx, Identity.HostId)), cancellation);
+            Identity.TeamId,
+            Identity.Fence,
+            tx => (CommandRows.Change(tx, rows => TakeOffers(rows)), CommandMachine.CancelsUnanswered(tx, Identity.HostId)),
+            cancellation);
         foreach (var row in cancels.Where(row => _cancelsSent.Add($"{row.CommandId}/{row.Attempt}")))
         {
             Outbox.Work(new ConnectResponse

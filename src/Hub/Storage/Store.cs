@@ -92,9 +92,10 @@ internal sealed class Store : IAsyncDisposable
         WriterOf(teamId).WriteAsync(new LoneJob<T>(teamId, fence, job, isBulk: true), ct);
 
     /// <summary>As <see cref="WriteFencedAsync{T}"/> or <see cref="WriteBulkAsync{T}"/>, for work that others in the group share.</summary>
+    /// <param name="fence">Null for an input that speaks for no link.</param>
     /// <exception cref="LinkFencedException">A newer link of the host exists; the input was not worked on.</exception>
     public Task<T> WriteSharedAsync<TInput, T>(
-        string teamId, Fence fence, ISharedWork<TInput, T> work, TInput input, bool isBulk, CancellationToken ct = default) =>
+        string teamId, Fence? fence, ISharedWork<TInput, T> work, TInput input, bool isBulk, CancellationToken ct = default) =>
         WriterOf(teamId).WriteAsync(new SharedJob<TInput, T>(teamId, fence, work, input, isBulk), ct);
 
     public Task WriteFencedAsync(string teamId, Fence fence, Action<StoreTransaction> job, CancellationToken ct = default) =>

@@ -89,7 +89,10 @@ internal sealed class LoneJob<T>(string teamId, Fence? fence, Func<StoreTransact
     public override void Run(StoreTransaction transaction, IReadOnlyList<WriteJob> together) => Yield(body(transaction));
 }
 
-/// <summary>Work that takes the inputs of many callers at once, and costs the database less than each alone.</summary>
+/// <summary>
+/// Work that takes the inputs of many callers at once, and costs the database less than each alone. Its inputs keep their order among
+/// themselves, not among those of other shared work that waits at the same time.
+/// </summary>
 internal interface ISharedWork<TInput, T>
 {
     /// <summary>Events that the input may make, at most; see <see cref="StoreTransaction.EventsPerJobMax"/>.</summary>

@@ -349,21 +349,23 @@ internal sealed class Writer : IAsyncDisposable
 
     private bool IsRecent(long? timestamp, TimeSpan within) => timestamp is { } at && _time.GetElapsedTime(at) < within;
 
-    /// <summary>The first job and those after it that share its work and may run. Other teams' jobs are passed over, other work of its team is not.</summary>
+    /// <summary>
+    /// The first job and those after it that share its work and may run. Other teams' jobs are passed over, and other shared work, which says
+    /// that its inputs come from callers who do not wait for each other; a job of its team that runs alone is not.
+    /// </summary>
     private static List<WriteJob> Together(ReadOnlySpan<WriteJob> jobs, StoreTransaction work, int weightMax)
     {
         var together = new List<WriteJob>();
         var weight = 0;
         foreach (var job in jobs)
         {
-            if (job.Scope != jobs[0].Scope)
+            if (job.Scope != jobs[0].Scope || (job.SharedWork is not null && job.SharedWork != jobs[0].SharedWork))
             {
                 continue;
             }
 
             weight += job.Weight;
-            if (job.SharedWork is null || job.SharedWork != jobs[0].SharedWork || work.Check(job.Fence) is not null
-                || weight > weightMax)
+            if (job.SharedWork is null || work.Check(job.Fence) is not null || weight > weightMax)
             {
                 break;
             }

@@ -58,7 +58,7 @@ public sealed class CommandRaceTests(PostgresStoreFixture fixture) : IClassFixtu
             TeamScope.Of(Team), reader => reader.QueryAsync<string>("select state from command_timeline where command_id = @id order by step", new { id })));
     }
 
-    private static async Task<HostAccess> EnrollAsync(Store store)
+    internal static async Task<HostAccess> EnrollAsync(Store store)
     {
         await store.WriteAsync(Store.SystemTeam, tx => tx.Execute("insert into teams (team_id, name, created_at) values (@Team, 'team', 0)", new { Team }));
         var host = await new Enrolment(store, TimeProvider.System).EnrollAsync(Team, new NodeDescription("node", "", []), "", Actor.Operator, CancellationToken.None);

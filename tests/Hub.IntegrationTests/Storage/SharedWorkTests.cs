@@ -83,6 +83,20 @@ public abstract class SharedWorkTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Write_OtherSharedWorkLiesBetween_EachIsWorkedOnAtOnceInItsOrder()
+    {
+        var (work, other) = (new Notes(), new Notes());
+        await using var store = await LinkedAsync();
+
+        var held = await store.HoldWriterAsync();
+        Task<string>[] writes = [.. Enumerable.Range(0, 6).Select(i => NoteAsync(store, i % 2 == 0 ? work : other, $"n{i}"))];
+        await held.DisposeAsync();
+
+        Assert.Equal(Enumerable.Range(0, 6).Select(i => $"n{i} of 3"), await Task.WhenAll(writes).Within());
+        Assert.Equal([3, 3], work.Runs.Concat(other.Runs));
+    }
+
+    [Fact]
     public async Task Write_OtherWorkOfTheTeamLiesBetween_KeepsItsPlace()
     {
         var work = new Notes();
