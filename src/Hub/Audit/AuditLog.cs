@@ -19,7 +19,7 @@ internal static class AuditLog
         Column<AuditRow>.Of("action", row => row.Act.Action),
         Column<AuditRow>.Of("subject", row => row.Act.Subject),
         Column<AuditRow>.Of("host_id", row => row.Act.HostId),
-        Column<AuditRow>.Of("detail", row => row.Act.Detail.Length <= DetailLengthMax ? row.Act.Detail : row.Act.Detail[..DetailLengthMax]));
+        Column<AuditRow>.Of("detail", row => row.Act.Detail[..Math.Min(row.Act.Detail.Length, DetailLengthMax)]));
 
     /// <summary>Adds an entry to the transaction of the act.</summary>
     /// <param name="action">One of <see cref="AuditAction"/>.</param>

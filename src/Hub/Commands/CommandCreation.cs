@@ -12,8 +12,8 @@ using Hub.Text;
 namespace Hub.Commands;
 
 /// <summary>
-/// Creates commands: checked, idempotent, durable before they are answered, whether or not the node is there. Those that are asked for at the
-/// same time are created together.
+/// Creates commands: checked, idempotent, durable before they are answered, whether or not the node is there. Those that are asked for at
+/// the same time are created together.
 /// </summary>
 internal sealed partial class CommandCreation(Store store, LinkRegistry links, TimeProvider time)
     : ISharedWork<CommandCreation.Draft, CommandCreation.Creation>
@@ -39,8 +39,10 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
     private static readonly RowsStatement<CommandRow> FactsOf = new(
         $$"""
         select r.command_id, l.command_types,
-            (select count(*) from (select 1 as one from commands c where c.host_id = r.host_id
-                and c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING') limit {{PendingMax}}) as unended) as pending,
+            (select count(*) from (
+                select 1 as one from commands c where c.host_id = r.host_id
+                    and c.state in ('AWAITING_APPROVAL', 'QUEUED', 'OFFERED', 'ACCEPTED', 'RUNNING')
+                limit {{PendingMax}}) as unended) as pending,
             exists (select 1 from commands c where c.host_id = r.host_id and c.state = 'QUEUED') as has_queued,
             exists (select 1 from approval_policies p where p.team_id = r.team_id) as has_policies,
             (select c.command_id from commands c
@@ -138,6 +140,10 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
                 {
                     link.Send(offers);
                 }
+                else if (offered.IsNew)
+                {
+                    links.Wake(draft.Row.HostId);
+                }
 
                 return (offered.Command!, offered.IsNew);
             }
@@ -157,7 +163,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         return (created.Command!, created.IsNew);
     }
 
-    // Created, and offered.
+    // It is created, and offered.
     int ISharedWork<Draft, Creation>.Weight(Draft input) => 2;
 
     IReadOnlyList<Creation> ISharedWork<Draft, Creation>.Run(StoreTransaction tx, IReadOnlyList<Draft> inputs)
@@ -178,27 +184,30 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
 
         var rows = creations.Where(creation => creation.IsNew).Select(creation => creation.Command!).ToList();
         tx.Execute(Insert, rows);
-        AuditLog.Append(tx, inputs.Zip(creations).Where(made => made.Second.IsNew).Select(made => new AuditedAct(
-            made.First.Row.TeamId, made.First.Actor, AuditAction.CommandCreated, made.First.Row.CommandId, made.First.Row.HostId, made.First.Row.Type)));
+        AuditLog.Append(tx, inputs.Zip(creations).Where(made => made.Second.IsNew).Select(made => ActOf(made.First)));
         foreach (var row in rows)
         {
             tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
         }
 
-        var queued = rows.Where(row => row.State == CommandStates.Queued).ToLookup(row => row.HostId);
+        var queued = rows.Where(row => row.StateValue == CommandState.Queued).ToLookup(row => row.HostId);
         CommandRows.Change(tx, commands =>
         {
             for (var i = 0; i < inputs.Count; i++)
             {
-                if (inputs[i].Link is { } link && creations[i] is { IsNew: true, Command: { } row } && row.State == CommandStates.Queued)
+                // Behind others its turn comes when the link takes them.
+                if (inputs[i].Link is { } link && creations[i] is { IsNew: true, Command: { StateValue: CommandState.Queued } row }
+                    && !facts[row.CommandId].HasQueued && queued[row.HostId].Take(2).Count() == 1)
                 {
-                    var isAlone = !facts[row.CommandId].HasQueued && queued[row.HostId].Take(2).Count() == 1;
-                    creations[i] = creations[i] with { Offers = link.TakeOffers(commands, isAlone ? row : null) };
+                    creations[i] = creations[i] with { Offers = link.TakeOffers(commands, row) };
                 }
             }
         });
         return creations;
     }
+
+    private static AuditedAct ActOf(Draft draft) =>
+        new(draft.Row.TeamId, draft.Actor, AuditAction.CommandCreated, draft.Row.CommandId, draft.Row.HostId, draft.Row.Type);
 
     /// <param name="facts">Null if the host is gone.</param>
     /// <param name="before">What the inputs before it came to.</param>
@@ -223,7 +232,8 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         if (known.Count > 0 && !known.Contains(row.Type))
         {
             throw new HubException(
-                ErrorReason.CommandTypeUnknown, $"The host's node does not know the command type '{row.Type}'. It knows: {string.Join(", ", known)}.",
+                ErrorReason.CommandTypeUnknown,
+                $"The host's node does not know the command type '{row.Type}'. It knows: {string.Join(", ", known)}.",
                 ("command_types", string.Join(",", known)));
         }
 
@@ -321,6 +331,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
 
     /// <summary>What a draft came to: a command, or why there is none.</summary>
     /// <param name="IsNew">Whether it was created, not found as that of an earlier request.</param>
+    /// <param name="Offers">Set if it was offered at once, as far as the link had room.</param>
     internal sealed record Creation(CommandRow? Command, bool IsNew, LinkOffers? Offers = null, HubException? Refusal = null)
     {
         public Creation OrThrow() => Refusal is null ? this : throw Refusal;

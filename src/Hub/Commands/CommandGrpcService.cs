@@ -69,7 +69,9 @@ internal sealed class CommandGrpcService(
 
         var rows = await store.QueryAsync<CommandRow>(
             TeamScope.Of(host.TeamId),
-            states.Count == 0 ? PageSql : PageSql.Replace("order by", $"and {store.Dialect.In("c.state", "states")} order by", StringComparison.Ordinal),
+            states.Count == 0
+                ? PageSql
+                : PageSql.Replace("order by", $"and {store.Dialect.In("c.state", "states")} order by", StringComparison.Ordinal),
             new
             {
                 hostId = host.HostId,

@@ -24,7 +24,8 @@ internal sealed class PostgresEngine : StoreEngine
     // Settings of the transaction, as one statement that is planned once; its row is of no interest. It goes with queries that have
     // parameters of their own.
     private const string EnterScopeSql = """
-        select set_config('role', @scope_role, true), set_config('hub.team_ids', @scope_teams, true), set_config('plan_cache_mode', @scope_plans, true)
+        select set_config('role', @scope_role, true), set_config('hub.team_ids', @scope_teams, true),
+            set_config('plan_cache_mode', @scope_plans, true)
         """;
 
     private const string ReadOnlySql = "set_config('transaction_read_only', 'on', true)";

@@ -4,8 +4,8 @@ namespace Hub.Storage;
 /// A statement over rows that are given with it, which stand in it as the table <c>r</c>, in place of <c>{rows}</c>. PostgreSQL takes them all
 /// in one round trip, as arrays; SQLite, where a round trip costs nothing, runs the statement for each. Made once and kept.
 /// </summary>
-/// <param name="sql">Its text, or the texts of several, each on lines of its own and parted by a semicolon. What it does to one row must not
-/// depend on the others.</param>
+/// <param name="sql">Its text, or the texts of several, each on lines of its own and parted by a semicolon. What it does to one row must
+/// not depend on the others.</param>
 /// <param name="columns">Of the rows; each is a parameter of its name.</param>
 internal sealed class RowsStatement<T>(string sql, params Column<T>[] columns)
 {

@@ -4,10 +4,12 @@ using Dapper;
 namespace Hub.Storage;
 
 /// <summary>Statements of one read: they all see the same snapshot. Valid only within <see cref="Store.ReadAsync"/>.</summary>
+/// <param name="transaction">Null for a read of one query, which needs none.</param>
 /// <param name="begin">A query of one row that goes before the first statement, in its round trip; null for none.</param>
 /// <param name="beginValues">Its parameters.</param>
 internal sealed class StoreReader(
-    IDialect dialect, DbConnection connection, DbTransaction? transaction, CancellationToken ct, string? begin = null, object? beginValues = null)
+    IDialect dialect, DbConnection connection, DbTransaction? transaction, CancellationToken ct, string? begin = null,
+    object? beginValues = null)
 {
     private bool _hasBegun = begin is null;
 

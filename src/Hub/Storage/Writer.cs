@@ -350,8 +350,8 @@ internal sealed class Writer : IAsyncDisposable
     private bool IsRecent(long? timestamp, TimeSpan within) => timestamp is { } at && _time.GetElapsedTime(at) < within;
 
     /// <summary>
-    /// The first job and those after it that share its work and may run. Other teams' jobs are passed over, and other shared work, which says
-    /// that its inputs come from callers who do not wait for each other; a job of its team that runs alone is not.
+    /// The first job and those after it that share its work and may run. Other teams' jobs are passed over, and so is other shared work, of
+    /// which nobody knows yet that it was asked for first; a job of its team that runs alone is not.
     /// </summary>
     private static List<WriteJob> Together(ReadOnlySpan<WriteJob> jobs, StoreTransaction work, int weightMax)
     {
@@ -387,7 +387,8 @@ internal sealed class Writer : IAsyncDisposable
         }
         catch (Exception e)
         {
-            var failure = _engine.Dialect.Translate(e) ?? e;
+            // What a job throws is its own, whatever it looks like: what the driver threw at it was translated there.
+            var failure = jobs.Count > 0 ? e : _engine.Dialect.Translate(e) ?? e;
             if (IsOutage(failure))
             {
                 throw;
@@ -609,7 +610,7 @@ internal sealed class Writer : IAsyncDisposable
     /// <summary>A job of the group is at fault; the transaction is of no use any more.</summary>
     private sealed class JobFailedException(IReadOnlyList<WriteJob> jobs, Exception cause) : Exception(cause.Message, cause)
     {
-        /// <summary>The job, or all that ran together with it; none where what failed is the write that some of the group had left.</summary>
+        /// <summary>The job, or all that ran together with it; none where what failed is what some of the group left to be written.</summary>
         public IReadOnlyList<WriteJob> Jobs { get; } = jobs;
     }
 }

@@ -164,6 +164,27 @@ public abstract class SharedWorkTests(StoreFixture fixture)
         Assert.Equal(1 + (2 * 4), (await store.NotesAsync()).Count);
     }
 
+    /// <summary>Parsers throw what drivers throw too.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    public async Task Write_JobThrowsWhatLooksLikeAnOutage_ItIsItsOwn(int others)
+    {
+        await using var store = await fixture.OpenTestStoreAsync();
+
+        var held = await store.HoldWriterAsync();
+        Task[] notes = [.. Enumerable.Range(0, others).Select(i => store.AddNoteAsync($"n{i}"))];
+        var cut = store.WriteAsync<bool>(Team, _ => throw new IOException("cut short"));
+        var late = store.WriteAsync<bool>(Team, _ => throw new TimeoutException("late"));
+        await held.DisposeAsync();
+
+        await Assert.ThrowsAsync<IOException>(() => cut.Within());
+        await Assert.ThrowsAsync<TimeoutException>(() => late.Within());
+        await Assert.ThrowsAsync<IOException>(() => store.WriteAsync<bool>(Team, _ => throw new IOException("alone")).Within());
+        await Task.WhenAll(notes).Within();
+        Assert.Null(store.Condition.Outage);
+    }
+
     [Fact]
     public async Task Statement_OnlyJobOfItsGroupIsRefused_NothingOfItIsStoredAndTheNextWorks()
     {
