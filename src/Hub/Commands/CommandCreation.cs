@@ -45,8 +45,8 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
                 limit {{PendingMax}}) as unended) as pending,
             exists (select 1 from commands c where c.host_id = r.host_id and c.state = 'QUEUED') as has_queued,
             exists (select 1 from approval_policies p where p.team_id = r.team_id) as has_policies,
-            (select c.command_id from commands c
-                where c.team_id = r.team_id and c.host_id = r.host_id and c.idempotency_key = r.idempotency_key) as earlier
+            exists (select 1 from commands c
+                where c.team_id = r.team_id and c.host_id = r.host_id and c.idempotency_key = r.idempotency_key) as has_earlier
         from {rows} join links l on l.host_id = r.host_id
         """,
         Column<CommandRow>.Of("command_id", row => row.CommandId),
@@ -130,37 +130,33 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
     /// <summary>A node that is linked here is offered the command by the commit that creates it.</summary>
     private async Task<(CommandRow Command, bool Created)> WriteAsync(Draft draft, CancellationToken cancellation)
     {
-        if (draft.Link is { } link)
+        Creation creation;
+        try
         {
-            try
-            {
-                var offered = (await store.WriteSharedAsync(
-                    draft.Row.TeamId, link.Identity.Fence, this, draft, isBulk: false, cancellation)).OrThrow();
-                if (offered.Offers is { } offers)
-                {
-                    link.Send(offers);
-                }
-                else if (offered.IsNew)
-                {
-                    links.Wake(draft.Row.HostId);
-                }
-
-                return (offered.Command!, offered.IsNew);
-            }
-            catch (LinkFencedException)
-            {
-                // The node has dialled elsewhere since, or may not any more: the command waits for its next link.
-            }
+            creation = await store.WriteSharedAsync(draft.Row.TeamId, draft.Link?.Identity.Fence, this, draft, isBulk: false, cancellation);
+        }
+        catch (LinkFencedException)
+        {
+            // The node has dialled elsewhere since, or may not any more: the command waits for its next link.
+            creation = await store.WriteSharedAsync(
+                draft.Row.TeamId, fence: null, this, draft with { Link = null }, isBulk: false, cancellation);
         }
 
-        var created = (await store.WriteSharedAsync(
-            draft.Row.TeamId, fence: null, this, draft with { Link = null }, isBulk: false, cancellation)).OrThrow();
-        if (created.IsNew)
+        if (creation.Refusal is { } refusal)
+        {
+            throw refusal;
+        }
+
+        if (creation.Offers is { } offers)
+        {
+            draft.Link!.Send(offers);
+        }
+        else if (creation.IsNew)
         {
             links.Wake(draft.Row.HostId);
         }
 
-        return (created.Command!, created.IsNew);
+        return (creation.Command!, creation.IsNew);
     }
 
     // It is created, and offered.
@@ -221,7 +217,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
 
         var made = before.Where(other => other.IsNew && other.Command!.HostId == row.HostId).Select(other => other.Command!).ToList();
         var twin = row.IdempotencyKey is { } key ? made.Find(other => other.IdempotencyKey == key) : null;
-        if ((facts.Earlier is null ? twin : Earlier(tx, row)) is { } earlier)
+        if ((facts.HasEarlier ? Earlier(tx, row) : twin) is { } earlier)
         {
             return earlier.Fingerprint == row.Fingerprint ? new Creation(earlier, IsNew: false) : throw IdempotencyKeys.Reused();
         }
@@ -332,10 +328,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
     /// <summary>What a draft came to: a command, or why there is none.</summary>
     /// <param name="IsNew">Whether it was created, not found as that of an earlier request.</param>
     /// <param name="Offers">Set if it was offered at once, as far as the link had room.</param>
-    internal sealed record Creation(CommandRow? Command, bool IsNew, LinkOffers? Offers = null, HubException? Refusal = null)
-    {
-        public Creation OrThrow() => Refusal is null ? this : throw Refusal;
-    }
+    internal sealed record Creation(CommandRow? Command, bool IsNew, LinkOffers? Offers = null, HubException? Refusal = null);
 
     private sealed record Facts
     {
@@ -344,6 +337,6 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         public long Pending { get; init; }
         public bool HasQueued { get; init; }
         public bool HasPolicies { get; init; }
-        public string? Earlier { get; init; }
+        public bool HasEarlier { get; init; }
     }
 }

@@ -157,7 +157,7 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         }
         if (send)
         {
-            Run(() => true);
+            Run(() => true); // It sends before it does anything.
         }
         _running = false;
         _groupEvents.AddRange(_jobEvents);

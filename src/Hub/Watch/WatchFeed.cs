@@ -98,11 +98,8 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
     private readonly TailPages _pages = new(time);
 
     /// <summary>The team's latest event number.</summary>
-    public Task<long> LatestAsync(string teamId, CancellationToken cancellation) =>
-        store.ReadAsync(
-            TeamScope.Of(teamId),
-            async reader => await reader.QuerySingleOrDefaultAsync<long?>(CounterSql, new { teamId }) ?? 0,
-            cancellation);
+    public async Task<long> LatestAsync(string teamId, CancellationToken cancellation) =>
+        await store.QuerySingleOrDefaultAsync<long?>(TeamScope.Of(teamId), CounterSql, new { teamId }, cancellation) ?? 0;
 
     /// <summary>Whether the tail after a number is still complete.</summary>
     public Task<bool> HoldsAsync(string teamId, long after, CancellationToken cancellation) =>
