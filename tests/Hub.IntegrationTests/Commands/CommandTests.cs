@@ -1,7 +1,10 @@
 using System.Text.Json;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Hub.Commands;
 using Hub.Contracts.V1;
+using Hub.Identity;
+using Hub.IntegrationTests.Storage;
 using Hub.Storage;
 using Hub.TestKit;
 
@@ -581,6 +584,32 @@ public abstract class CommandTests(StoreFixture fixture)
         Assert.Equal(GoodbyeReason.TakenOver, (await link.ReadUntilAsync(frame => frame.Goodbye is not null)).Goodbye.Reason);
         await using var next = await scene.ConnectAsync(hello => AfterEntries(hello, "journal", "instance", 0));
         Assert.Equal(id, (await next.ReadUntilAsync(frame => frame.Offer is not null)).Offer.CommandId);
+    }
+
+    [Fact]
+    public async Task Commands_CreatedTogetherAndOneAwaitsApproval_OnlyTheOtherIsOfferedAtOnce()
+    {
+        await using var scene = await Scene.SetAsync(Fixture);
+        await using var link = await scene.ConnectAsync();
+        var creation = scene.Hub.Service<CommandCreation>();
+        var host = new HostAccess(HubHost.Team, scene.HostId, new Principal.ApiKey(HubHost.Team, "key-1", TeamRole.Member));
+
+        var writer = await scene.Hub.Store.HoldWriterAsync(HubHost.Team);
+        var creatingHeld = CreateAsync(requiresApproval: true);
+        var creatingFree = CreateAsync(requiresApproval: false);
+        await writer.DisposeAsync();
+        var held = (await creatingHeld.Within()).Command.CommandId;
+        var free = (await creatingFree.Within()).Command.CommandId;
+
+        var states = await scene.Hub.Store.QueryAsync<CommandRow>(TeamScope.Of(HubHost.Team), $"select {CommandRow.Columns} from commands c");
+        Assert.Equal(
+            new HashSet<(string, string)> { (held, "AWAITING_APPROVAL"), (free, "OFFERED") }, states.Select(row => (row.CommandId, row.State)).ToHashSet());
+        Assert.Equal(free, (await link.ReadUntilAsync(frame => frame.Offer is not null)).Offer.CommandId);
+        (await scene.Owner.WriteAsync($"/api/approvals/{held}/decide", new { decision = "approve" })).Expect(200);
+        Assert.Equal(held, (await link.ReadUntilAsync(frame => frame.Offer is not null)).Offer.CommandId);
+
+        Task<(CommandRow Command, bool Created)> CreateAsync(bool requiresApproval) => creation.CreateAsync(
+            host, new CreateCommandRequest { Type = "echo", RequiresApproval = requiresApproval }, null, "", CancellationToken.None);
     }
 
     [Fact]
