@@ -193,7 +193,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
             {
                 // Behind others its turn comes when the link takes them.
                 if (inputs[i].Link is { } link && creations[i] is { IsNew: true, Command: { StateValue: CommandState.Queued } row }
-                    && !facts[row.CommandId].HasQueued && queued[row.HostId].Take(2).Count() == 1)
+                    && !facts[row.CommandId].HasQueued && queued[row.HostId].Count() == 1)
                 {
                     creations[i] = creations[i] with { Offers = link.TakeOffers(commands, row) };
                 }

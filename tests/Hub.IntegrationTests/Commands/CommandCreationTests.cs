@@ -53,22 +53,7 @@ public abstract class CommandCreationTests(StoreFixture fixture)
         var host = await CommandRaceTests.EnrollAsync(store);
         var creation = new CommandCreation(store, new LinkRegistry(TimeProvider.System), TimeProvider.System);
         await creation.CreateAsync(host, new CreateCommandRequest { Type = "echo" }, null, "", CancellationToken.None).Within();
-        await store.WriteAsync(host.TeamId, tx =>
-        {
-            var row = tx.QuerySingle<CommandRow>($"select {CommandRow.Columns} from commands c");
-            for (var i = 1; i < CommandCreation.PendingMax - 1; i++)
-            {
-                tx.Execute(
-                    """
-                    insert into commands (command_id, team_id, host_id, type, payload, state, reason, attempt, max_attempts, fingerprint,
-                        created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent)
-                    select @id, team_id, host_id, type, payload, state, reason, attempt, max_attempts, fingerprint,
-                        created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent
-                    from commands where command_id = @CommandId
-                    """,
-                    new { id = $"copy-{i}", row.CommandId });
-            }
-        });
+        await store.CopyRowAsync(host.TeamId, "commands", ["command_id"], CommandCreation.PendingMax - 2);
 
         var held = await store.HoldWriterAsync(host.TeamId);
         var last = creation.CreateAsync(host, new CreateCommandRequest { Type = "echo" }, null, "", CancellationToken.None);

@@ -601,9 +601,11 @@ public abstract class CommandTests(StoreFixture fixture)
         var held = (await creatingHeld.Within()).Command.CommandId;
         var free = (await creatingFree.Within()).Command.CommandId;
 
-        var states = await scene.Hub.Store.QueryAsync<CommandRow>(TeamScope.Of(HubHost.Team), $"select {CommandRow.Columns} from commands c");
+        var rows = await scene.Hub.Store.QueryAsync<CommandRow>(
+            TeamScope.Of(HubHost.Team), $"select {CommandRow.Columns} from commands c");
         Assert.Equal(
-            new HashSet<(string, string)> { (held, "AWAITING_APPROVAL"), (free, "OFFERED") }, states.Select(row => (row.CommandId, row.State)).ToHashSet());
+            new HashSet<(string, string)> { (held, "AWAITING_APPROVAL"), (free, "OFFERED") },
+            rows.Select(row => (row.CommandId, row.State)).ToHashSet());
         Assert.Equal(free, (await link.ReadUntilAsync(frame => frame.Offer is not null)).Offer.CommandId);
         (await scene.Owner.WriteAsync($"/api/approvals/{held}/decide", new { decision = "approve" })).Expect(200);
         Assert.Equal(held, (await link.ReadUntilAsync(frame => frame.Offer is not null)).Offer.CommandId);

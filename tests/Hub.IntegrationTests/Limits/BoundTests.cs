@@ -8,6 +8,7 @@ using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Hosting;
 using Hub.Identity;
+using Hub.IntegrationTests.Storage;
 using Hub.Links;
 using Hub.Orgs;
 using Hub.Records;
@@ -278,7 +279,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
             ? owner.WriteAsync($"/api/hosts/{hostId}/commands", new { type = "echo" })
             : owner.WriteAsync("/api/team/invite", new { email = $"{i}@example.com", role = "member" });
         (await AddAsync(0)).Expect(201);
-        await CopyRowAsync(hub, table, [key, unique], max - 2);
+        await hub.Store.CopyRowAsync(HubHost.Team, table, [key, unique], max - 2);
 
         var last = await AddAsync(1);
         var refused = await AddAsync(2);
@@ -294,7 +295,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         await hub.Store.WriteAsync(
             HubHost.Team,
             tx => tx.Execute("insert into users (user_id, email, name, created_at) values ('0', '0', '', 1)")).Within();
-        await CopyRowAsync(hub, "users", ["user_id", "email"], Members.MembersMax, "where user_id = '0'");
+        await hub.Store.CopyRowAsync(HubHost.Team, "users", ["user_id", "email"], Members.MembersMax, "where user_id = '0'");
         var held = await NumberAsync(hub, $"select count(*) from team_members where team_id = '{HubHost.Team}'");
         await hub.Store.WriteAsync(
             HubHost.Team,
@@ -322,7 +323,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         await using var hub = await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync(), settings: ("HUB_SIGNUP", "open"));
         var account = new { email = "you@example.com", password = "correct horse battery" };
         (await hub.Rest.WriteAsync("/api/auth/signup", account)).Expect(201);
-        await CopyRowAsync(hub, "sessions", ["session_id"], 99);
+        await hub.Store.CopyRowAsync(HubHost.Team, "sessions", ["session_id"], 99);
 
         (await hub.Rest.WriteAsync("/api/auth/signin", account)).Expect(200);
 
@@ -409,7 +410,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         var token = await hub.UserTokenAsync();
         using var owner = hub.As(token);
         (await owner.WriteAsync("/api/feedback", new { kind = "bug", message = "m" })).Expect(201);
-        await CopyRowAsync(hub, "feedback", ["feedback_id"], Max);
+        await hub.Store.CopyRowAsync(HubHost.Team, "feedback", ["feedback_id"], Max);
         using var watch = new WatchService.WatchServiceClient(hub.Channel).Watch(new WatchRequest(), HubHost.With(token));
 
         var shown = 0;
@@ -498,7 +499,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
         await node.ReadAsync();
         await node.SendAsync(RawNode.TaskBatch(1, ("t", "todo")));
         await node.ReadUntilAsync(frame => frame.Ack is { Lane: Lane.Data, Seq: 1 });
-        await CopyRowAsync(hub, "records", ["record_id"], 1_001);
+        await hub.Store.CopyRowAsync(HubHost.Team, "records", ["record_id"], 1_001);
 
         var hashes = await hub.Store.ReadAsync(TeamScope.System, reader => reader.QueryAsync<(string Id, string Hash)>(
             "select record_id, body_hash from records order by record_id"));
@@ -537,23 +538,6 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
 
     private static Task<long> NumberAsync(HubHost hub, string sql) =>
         hub.Store.ReadAsync(TeamScope.System, reader => reader.QuerySingleAsync<long>(sql)).Within();
-
-    /// <summary>Copies a table's only row, or the one that is meant, so many times, each copy with values of its own in some columns.</summary>
-    private static async Task CopyRowAsync(HubHost hub, string table, string[] own, int copies, string which = "")
-    {
-        var columns = await hub.Store.ReadAsync(
-            TeamScope.System, reader => reader.QueryAsync<string>("select name from pragma_table_info(@table)", new { table }));
-        var values = columns.Select(column => own.Contains(column) ? "'copy-' || i" : column);
-        await hub.Store.WriteAsync(
-            HubHost.Team,
-            tx => tx.Execute(
-                $"""
-                insert into {table} ({string.Join(", ", columns)})
-                with recursive n (i) as (select 1 union all select i + 1 from n where i < @copies)
-                select {string.Join(", ", values)} from {table} cross join n {which}
-                """,
-                new { copies }));
-    }
 
     /// <param name="Max">Most that is taken.</param>
     /// <param name="Method">HTTP method.</param>

@@ -64,6 +64,21 @@ internal static class TestSchema
         store.WriteAsync(team, transaction => transaction.Execute(
             "insert into links(host_id, team_id, epoch) values (@hostId, @team, @epoch)", new { hostId, team, epoch }));
 
+    /// <summary>Copies a table's only row, or the one that is meant, so many times; each copy has values of its own in some columns.</summary>
+    public static Task CopyRowAsync(this Store store, string team, string table, string[] own, int copies, string which = "") =>
+        store.WriteAsync(team, tx =>
+        {
+            var columns = ((IDictionary<string, object>)tx.Query<object>($"select * from {table} limit 1")[0]).Keys;
+            var values = columns.Select(column => own.Contains(column) ? "'copy-' || i" : column);
+            tx.Execute(
+                $"""
+                insert into {table} ({string.Join(", ", columns)})
+                with recursive n (i) as (select 1 union all select i + 1 from n where i < @copies)
+                select {string.Join(", ", values)} from {table} cross join n {which}
+                """,
+                new { copies });
+        });
+
     /// <summary>Occupies the writer until disposed: what is written meanwhile becomes one group.</summary>
     public static async Task<HeldWriter> HoldWriterAsync(this Store store, string team = Team, Action? onCommitted = null)
     {
