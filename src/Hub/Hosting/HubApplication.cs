@@ -43,6 +43,12 @@ internal sealed class HubApplication : IAsyncDisposable
     /// <summary>What is left of a stream is 128 KiB at most: enough time for 1 KB/s.</summary>
     private static readonly TimeSpan StreamEndsWithin = TimeSpan.FromMinutes(3);
 
+    /// <summary>
+    /// All watches of a team, and as many calls besides as Kestrel allows of itself: a client that keeps to one connection, as most gRPC
+    /// clients do, would wait with its next call until a watch ends.
+    /// </summary>
+    private const int StreamsPerConnectionMax = WatchCount.PerTeamMax + 100;
+
     private static readonly TimeSpan PingAfter = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(10);
 
@@ -109,6 +115,7 @@ internal sealed class HubApplication : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
+            kestrel.Limits.Http2.MaxStreamsPerConnection = StreamsPerConnectionMax;
             kestrel.Limits.Http2.KeepAlivePingDelay = PingAfter;
             kestrel.Limits.Http2.KeepAlivePingTimeout = PingTimeout;
             ports.HttpOptions = Bind(kestrel, settings.HttpUrl, HttpProtocols.Http1);

@@ -71,15 +71,17 @@ internal sealed class RecordIntake(Store store, RecordStore records, TimeProvide
             return [];
         }
 
-        var (known, keptSince) = await store.ReadAsync(
+        var stored = await store.QueryAsync<KnownRow>(
             TeamScope.Of(host.TeamId),
-            async reader => (
-                (await reader.QueryAsync<KnownRow>(
-                    $"{KnownSql} and {reader.Dialect.In("record_id", "ids")}",
-                    new { hostId = host.HostId, collection.Name, ids = reader.Dialect.InValue(changes.Select(change => change.RecordId).Distinct()) }))
-                .ToDictionary(row => row.RecordId, row => row.BodyHash, StringComparer.Ordinal),
-                await RecordRetention.KeptSinceAsync(reader, host.TeamId, time.NowMs())),
+            $"{KnownSql} and {store.Dialect.In("record_id", "ids")}",
+            new { hostId = host.HostId, collection.Name, ids = store.Dialect.InValue(changes.Select(change => change.RecordId).Distinct()) },
             cancellation);
+        var known = stored.ToDictionary(row => row.RecordId, row => row.BodyHash, StringComparer.Ordinal);
+
+        // Only what is not stored is judged by its age, and nodes mostly send what is.
+        var keptSince = changes.TrueForAll(change => known.ContainsKey(change.RecordId))
+            ? null
+            : await RecordRetention.KeptSinceAsync(store, host.TeamId, time.NowMs(), cancellation);
         return changes.FindAll(change =>
             known.TryGetValue(change.RecordId, out var hash)
                 ? hash != RecordStore.HashOf(collection.Write(change.Body!, change.RecordId))

@@ -17,8 +17,8 @@ internal static class RecordRetention
         """;
 
     /// <summary>Epoch milliseconds a team's history starts at; null where it is kept for ever.</summary>
-    public static Task<long?> KeptSinceAsync(StoreReader reader, string teamId, long nowMs) =>
-        reader.QuerySingleOrDefaultAsync<long?>(KeptSinceSql, new { NowMs = nowMs, DayMs, teamId });
+    public static Task<long?> KeptSinceAsync(Store store, string teamId, long nowMs, CancellationToken cancellation) =>
+        store.QuerySingleOrDefaultAsync<long?>(TeamScope.Of(teamId), KeptSinceSql, new { NowMs = nowMs, DayMs, teamId }, cancellation);
 
     /// <summary>Whether the next sweep would remove the change, were it stored.</summary>
     public static bool IsOver(StoreTransaction tx, RecordChange change) =>

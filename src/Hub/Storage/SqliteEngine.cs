@@ -180,48 +180,27 @@ internal sealed class SqliteEngine : StoreEngine
         return last;
     }
 
-    public override async Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct)
-    {
-        await _readerSlots.WaitAsync(ct);
-        try
+    public override Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct) => OnReaderAsync(
+        async connection =>
         {
-            if (!_idleReaders.TryTake(out var connection))
-            {
-                RequireFile();
-                connection = Open(SqliteOpenMode.ReadOnly);
-            }
-            SqliteTransaction? transaction = null;
-            var ended = false;
+            var transaction = connection.BeginTransaction(deferred: true);
             try
             {
-                RequireInPlace(connection); // Not an answer from a file that nobody else sees any more.
-                transaction = connection.BeginTransaction(deferred: true);
                 var result = await read(new StoreReader(_dialect, connection, transaction, ct));
                 transaction.Commit();
-                ended = true;
                 return result;
             }
-            finally
+            catch
             {
-                if (ended)
-                {
-                    _idleReaders.Add(connection);
-                }
-                else
-                {
-                    if (transaction is not null)
-                    {
-                        TryAbandon(transaction);
-                    }
-                    connection.Dispose();
-                }
+                TryAbandon(transaction);
+                throw;
             }
-        }
-        finally
-        {
-            _readerSlots.Release();
-        }
-    }
+        },
+        ct);
+
+    // A statement alone sees one snapshot as it is.
+    public override Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, CancellationToken ct) =>
+        OnReaderAsync(connection => new StoreReader(_dialect, connection, transaction: null, ct).QueryAsync<T>(sql, args), ct);
 
     public override void LockMigrations(DbConnection connection, DbTransaction transaction)
     {
@@ -265,6 +244,41 @@ internal sealed class SqliteEngine : StoreEngine
     }
 
     private string Log => _options.SqlitePath + "-wal";
+
+    /// <summary>Lends a connection of the pool, which does not come back from a read that failed.</summary>
+    private async Task<T> OnReaderAsync<T>(Func<SqliteConnection, Task<T>> read, CancellationToken ct)
+    {
+        await _readerSlots.WaitAsync(ct);
+        try
+        {
+            if (!_idleReaders.TryTake(out var connection))
+            {
+                RequireFile();
+                connection = Open(SqliteOpenMode.ReadOnly);
+            }
+
+            var isWhole = false;
+            try
+            {
+                RequireInPlace(connection); // Not an answer from a file that nobody else sees any more.
+                var result = await read(connection);
+                isWhole = true;
+                _idleReaders.Add(connection);
+                return result;
+            }
+            finally
+            {
+                if (!isWhole)
+                {
+                    connection.Dispose();
+                }
+            }
+        }
+        finally
+        {
+            _readerSlots.Release();
+        }
+    }
 
     private void RequireInPlace(DbConnection connection)
     {

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
+using Grpc.Net.Client;
 using Hub.Contracts.V1;
 using Hub.Hosting;
 using Hub.Identity;
@@ -32,6 +33,21 @@ public abstract class WatchTests(StoreFixture fixture)
         Assert.NotEmpty(snapshot[^1].Cursor);
         Assert.Equal((WatchKind.Task, "after", "todo"), (change.Kind, change.EntityId, change.Task.Status));
         Assert.NotEmpty(change.Cursor);
+    }
+
+    [Fact]
+    public async Task Watch_MoreThanAHundredOnOneConnection_LeaveRoomForCalls()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        using var channel = GrpcChannel.ForAddress(scene.Hub.GrpcUrl, new GrpcChannelOptions { HttpHandler = new SocketsHttpHandler(), DisposeHttpClient = true });
+
+        for (var i = 0; i < 120; i++)
+        {
+            await scene.Watch(channel: channel).ReadAsync();
+        }
+
+        var hosts = await new HostService.HostServiceClient(channel).ListHostsAsync(new ListHostsRequest(), scene.AsOwner).ResponseAsync.Within();
+        Assert.Equal(scene.HostId, Assert.Single(hosts.Hosts).Id);
     }
 
     [Fact]
@@ -389,11 +405,14 @@ public abstract class WatchTests(StoreFixture fixture)
             return link;
         }
 
-        public WatchStream Watch(Action<WatchRequest>? change = null)
+        /// <summary>For calls of the person.</summary>
+        public CallOptions AsOwner => HubHost.With(_token);
+
+        public WatchStream Watch(Action<WatchRequest>? change = null, GrpcChannel? channel = null)
         {
             var request = new WatchRequest();
             change?.Invoke(request);
-            return new WatchStream(new WatchService.WatchServiceClient(Hub.Channel).Watch(request, HubHost.With(_token)));
+            return new WatchStream(new WatchService.WatchServiceClient(channel ?? Hub.Channel).Watch(request, AsOwner));
         }
 
         /// <summary>The Hub has noticed that every watcher went.</summary>
