@@ -71,6 +71,9 @@ internal sealed partial class Link
 
     public long OpenedAt { get; }
 
+    /// <summary>Timestamp before which <see cref="LinkClock"/>, whose this is, has nothing to do here.</summary>
+    public long CheckAt { get; set; }
+
     /// <summary>Why the link ended, once it did.</summary>
     public GoodbyeReason EndReason { get; private set; }
 

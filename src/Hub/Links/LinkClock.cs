@@ -54,9 +54,13 @@ internal sealed partial class LinkClock(
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
+                var tick = time.GetTimestamp();
                 foreach (var link in registry.Links)
                 {
-                    Check(link);
+                    if (tick >= link.CheckAt)
+                    {
+                        Check(link);
+                    }
                 }
 
                 var now = time.GetUtcNow();
@@ -78,21 +82,33 @@ internal sealed partial class LinkClock(
         }
     }
 
+    /// <summary>
+    /// Ends the link or has the node hear of the Hub, where it is time, and notes when it may be time next: what happens on a link only puts
+    /// that off.
+    /// </summary>
     private void Check(Link link)
     {
-        if (link.SilentFor > SilentIntervals * link.Options.HeartbeatInterval)
+        var now = time.GetTimestamp();
+        var silenceMax = SilentIntervals * link.Options.HeartbeatInterval;
+        var ageMax = MaxAgeOf(link);
+        var quietMax = link.Options.HubHeartbeatInterval - Tick;
+        var age = time.GetElapsedTime(link.OpenedAt, now);
+        if (link.SilentFor > silenceMax)
         {
             link.End(GoodbyeReason.Silent, "No frame came for 2.5 heartbeat intervals.");
         }
-        else if (time.GetElapsedTime(link.OpenedAt) > MaxAgeOf(link))
+        else if (age > ageMax)
         {
             link.End(GoodbyeReason.MaxAge, "The link reached its maximum age; dial again.", TimeSpan.Zero);
         }
-        else if (link.QuietFor >= link.Options.HubHeartbeatInterval - Tick)
+        else if (link.QuietFor >= quietMax)
         {
             link.Wrote(); // One heartbeat per interval, even while the writer is busy with it.
             link.Outbox.Heartbeat();
         }
+
+        TimeSpan[] left = [silenceMax - link.SilentFor, ageMax - age, quietMax - link.QuietFor];
+        link.CheckAt = now + (long)(left.Min().TotalSeconds * time.TimestampFrequency);
     }
 
     /// <summary>±10 %, fixed per link, so that links opened together do not end together.</summary>

@@ -72,6 +72,19 @@ public abstract class PresenceTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Link_WithNothingToCarry_HasTheNodeHearOfTheHubEvery15Seconds()
+    {
+        await using var scene = await Scene.SetAsync(fixture);
+        await using var link = await scene.ConnectAsync();
+
+        for (var heard = 0; heard < 3; heard++)
+        {
+            scene.Time.Advance(TimeSpan.FromSeconds(15));
+            await link.ReadUntilAsync(frame => frame.FrameCase == ConnectResponse.FrameOneofCase.Heartbeat);
+        }
+    }
+
+    [Fact]
     public async Task Link_SilentFor2Point5Intervals_IsOfflineAndToldGoodbye()
     {
         await using var scene = await Scene.SetAsync(fixture);
