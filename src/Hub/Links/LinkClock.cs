@@ -55,12 +55,9 @@ internal sealed partial class LinkClock(
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
                 var tick = time.GetTimestamp();
-                foreach (var link in registry.Links)
+                foreach (var link in registry.Links.Where(link => link.CheckAt <= tick))
                 {
-                    if (tick >= link.CheckAt)
-                    {
-                        Check(link);
-                    }
+                    Check(link, tick);
                 }
 
                 var now = time.GetUtcNow();
@@ -86,13 +83,12 @@ internal sealed partial class LinkClock(
     /// Ends the link or has the node hear of the Hub, where it is time, and notes when it may be time next: what happens on a link only puts
     /// that off.
     /// </summary>
-    private void Check(Link link)
+    private void Check(Link link, long tick)
     {
-        var now = time.GetTimestamp();
         var silenceMax = SilentIntervals * link.Options.HeartbeatInterval;
         var ageMax = MaxAgeOf(link);
         var quietMax = link.Options.HubHeartbeatInterval - Tick;
-        var age = time.GetElapsedTime(link.OpenedAt, now);
+        var age = time.GetElapsedTime(link.OpenedAt);
         if (link.SilentFor > silenceMax)
         {
             link.End(GoodbyeReason.Silent, "No frame came for 2.5 heartbeat intervals.");
@@ -108,7 +104,7 @@ internal sealed partial class LinkClock(
         }
 
         TimeSpan[] left = [silenceMax - link.SilentFor, ageMax - age, quietMax - link.QuietFor];
-        link.CheckAt = now + (long)(left.Min().TotalSeconds * time.TimestampFrequency);
+        link.CheckAt = tick + (long)(left.Min().TotalSeconds * time.TimestampFrequency);
     }
 
     /// <summary>±10 %, fixed per link, so that links opened together do not end together.</summary>

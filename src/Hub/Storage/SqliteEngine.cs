@@ -257,21 +257,17 @@ internal sealed class SqliteEngine : StoreEngine
                 connection = Open(SqliteOpenMode.ReadOnly);
             }
 
-            var isWhole = false;
             try
             {
                 RequireInPlace(connection); // Not an answer from a file that nobody else sees any more.
                 var result = await read(connection);
-                isWhole = true;
                 _idleReaders.Add(connection);
                 return result;
             }
-            finally
+            catch
             {
-                if (!isWhole)
-                {
-                    connection.Dispose();
-                }
+                connection.Dispose();
+                throw;
             }
         }
         finally
