@@ -11,6 +11,16 @@ internal static class SqliteLibrary
     // https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html
     private const int FileControlHasMoved = 20;
 
+    // https://www.sqlite.org/c3ref/c_config_covering_index_scan.html
+    private const int ConfigStatementJournalSpill = 26;
+
+    /// <summary>
+    /// What SQLite keeps in memory to undo one statement: 31 pages with their numbers. A row that is new to each of its table's indexes may split
+    /// more than the 15 pages of the default; then it keeps a file to undo every further statement of the transaction too, which is most of what
+    /// it writes. It writes this much at once when it does begin a file, and no system call of SQLite takes 128 KiB or more.
+    /// </summary>
+    private const int StatementJournalBytes = 31 * ((4 * 1024) + sizeof(int));
+
     private static FileControl? _fileControl;
 
     private static SetLogHook? _setLogHook;
@@ -59,6 +69,7 @@ internal static class SqliteLibrary
         _setLogHook = Marshal.GetDelegateForFunctionPointer<SetLogHook>(NativeLibrary.GetExport(library, "sqlite3_wal_hook"));
         _fileControl = Marshal.GetDelegateForFunctionPointer<FileControl>(NativeLibrary.GetExport(library, "sqlite3_file_control"));
         raw.SetProvider(new SQLite3Provider_e_sqlite3());
+        _ = raw.sqlite3_config(ConfigStatementJournalSpill, StatementJournalBytes);
         return true;
     }
 }
