@@ -11,6 +11,9 @@ namespace Hub.Storage;
 /// </summary>
 internal sealed class SqliteStatements(string connectionString) : SqliteConnection(connectionString)
 {
+    /// <summary>Of parameters, as everywhere in the Hub's SQL.</summary>
+    private const string Prefix = "@";
+
     /// <summary>Texts kept. The Hub has fewer; beyond that, some are compiled again.</summary>
     private const int TextsMax = 500;
 
@@ -140,6 +143,12 @@ internal sealed class SqliteStatements(string connectionString) : SqliteConnecti
             compiled.Parameters.Clear();
             foreach (SqliteParameter value in _values)
             {
+                // Dapper leaves out the prefix; the driver would look for the name as it is and then with each prefix there may be.
+                if (!value.ParameterName.StartsWith(Prefix, StringComparison.Ordinal))
+                {
+                    value.ParameterName = Prefix + value.ParameterName;
+                }
+
                 compiled.Parameters.Add(value);
             }
 
