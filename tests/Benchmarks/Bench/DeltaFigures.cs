@@ -9,7 +9,9 @@ internal static class DeltaFigures
 
     // A node with much to send fills its batches. 32 entries of 100 bytes of text are about a twelfth of what a frame may have.
     public const int EntriesPerBatch = 32;
-    public const int BatchesOnTheWay = 4;
+
+    /// <summary>Of all nodes together, however many they are: some thirty groups of the Writer.</summary>
+    public const int BatchesOnTheWay = 500;
 
     /// <summary>Of a task's body, about.</summary>
     public const int TaskBytes = 130;

@@ -18,9 +18,6 @@ internal static class GrowthFigures
     /// <summary>How far from the smallest's counts as flat.</summary>
     private const double Flat = 0.2;
 
-    /// <summary>Batches of all nodes on the way, so that each size asks for the same.</summary>
-    private const int BatchesOnTheWay = 10_000;
-
     public static IEnumerable<Figure> All =>
     [
         Of("growth-nodes-sqlite", "100 nodes", [100, 1_000, 10_000], (nodes, seconds) => MeasureAsync("sqlite", nodes, 0, seconds)),
@@ -48,7 +45,7 @@ internal static class GrowthFigures
         {
             Links = nodes,
             EntriesPerBatch = DeltaFigures.EntriesPerBatch,
-            BatchesOnTheWay = Math.Clamp(BatchesOnTheWay / nodes, 1, DeltaFigures.BatchesOnTheWay),
+            BatchesOnTheWay = DeltaFigures.BatchesOnTheWay,
         });
         // Afterwards each change is of a task that is stored, however many nodes there are.
         await swarm.UntilAsync(report => report.DeltasAcked >= Rounds * nodes * SwarmNode.Tasks, SwarmScene.Patience);

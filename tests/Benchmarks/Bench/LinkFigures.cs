@@ -11,10 +11,7 @@ internal static class LinkFigures
 {
     private const int Links = 10_000;
 
-    /// <summary>
-    /// Links that are there, and changes they have sent, before memory is read the first time: what is made once, such as the collector's
-    /// young generation, does not count.
-    /// </summary>
+    /// <summary>Links that are there, and changes they have sent, before memory is read the first time: what is made once does not count.</summary>
     private const int FirstLinks = 500;
     private const double FirstDeltasPerSecond = 2_000;
 
@@ -27,6 +24,8 @@ internal static class LinkFigures
     private static readonly TimeSpan Settle = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan BackOffFirst = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan BackOffMax = TimeSpan.FromMilliseconds(500);
+
+    private static readonly TimeSpan CollectWithin = TimeSpan.FromSeconds(5);
 
     /// <summary>A command that is offered later than this is late.</summary>
     private static readonly TimeSpan LateAfter = TimeSpan.FromMilliseconds(250);
@@ -57,7 +56,7 @@ internal static class LinkFigures
 
     private static async Task<double[]> IdleAsync(double seconds)
     {
-        await using var scene = await SwarmScene.StartAsync("sqlite");
+        await using var scene = await SwarmScene.StartAsync("sqlite", environment: StartupHook.Environment);
         var plan = await scene.PlanAsync();
         await using var first = await SwarmProcess.StartAsync(plan with { Links = FirstLinks });
         await first.UntilAllLiveAsync(FirstLinks, SwarmScene.Patience);
@@ -66,7 +65,7 @@ internal static class LinkFigures
         await first.SetRateAsync("deltas", 0);
         await first.WatchAsync(Settle);
         using var hub = Process.GetProcessById(scene.Hubs[0].ProcessId);
-        var before = hub.WorkingSet64;
+        var before = await ResidentAsync(hub);
         await using var others = await SwarmProcess.StartAsync(plan with { Links = Links - FirstLinks, Seed = 2 });
         await others.UntilAllLiveAsync(Links - FirstLinks, SwarmScene.Patience);
         return await CostAsync(hub, before, duration => others.WatchAsync(duration));
@@ -78,7 +77,7 @@ internal static class LinkFigures
         await floor.OpenAsync(FirstLinks);
         await Task.Delay(Settle, TimeProvider.System);
         using var server = Process.GetProcessById(floor.ServerId);
-        var before = server.WorkingSet64;
+        var before = await ResidentAsync(server);
         await floor.OpenAsync(Links - FirstLinks);
         return await CostAsync(server, before, duration => Task.Delay(duration, TimeProvider.System));
     }
@@ -90,11 +89,18 @@ internal static class LinkFigures
         var (cpu, clock) = (server.TotalProcessorTime, Stopwatch.StartNew());
         await passAsync(Settle * 2);
         server.Refresh();
-        return
-        [
-            (server.WorkingSet64 - before) / 1024.0 / (Links - FirstLinks),
-            (server.TotalProcessorTime - cpu).TotalMicroseconds / clock.Elapsed.TotalSeconds / Links,
-        ];
+        cpu = server.TotalProcessorTime - cpu;
+        var seconds = clock.Elapsed.TotalSeconds;
+        return [(await ResidentAsync(server) - before) / 1024.0 / (Links - FirstLinks), cpu.TotalMicroseconds / seconds / Links];
+    }
+
+    /// <summary>Bytes of a server that was started with <see cref="StartupHook.Environment"/>, without what nobody holds any more.</summary>
+    private static async Task<long> ResidentAsync(Process server)
+    {
+        await StartupHook.CollectAsync(server.Id);
+        await Task.Delay(CollectWithin, TimeProvider.System);
+        server.Refresh();
+        return server.WorkingSet64;
     }
 
     private static async Task<double[]> StormAsync(double seconds)
@@ -125,7 +131,7 @@ internal static class LinkFigures
 
         public static async Task<Streams> StartAsync()
         {
-            var server = ChildProgram.Start("Hub.Benchmarks.dll", ["server", "kestrel"]);
+            var server = ChildProgram.Start("Hub.Benchmarks.dll", ["server", "kestrel"], StartupHook.Environment);
             return new Streams(server, (await server.ReadPortsAsync())[0]);
         }
 

@@ -11,6 +11,9 @@ internal static class WaitFigures
     /// <summary>Of what the same nodes get acknowledged when they send all they can.</summary>
     private const double Load = 0.3;
 
+    /// <summary>On the way for that.</summary>
+    private const int BatchesPerNode = 4;
+
     private const double CommandsPerSecond = 200;
 
     /// <summary>Commits between the request that creates a command and its result: created and offered, accepted, done.</summary>
@@ -53,7 +56,7 @@ internal static class WaitFigures
         await using var scene = await SwarmScene.StartAsync(store, forced: true);
         var plan = await scene.PlanAsync() with { Links = Links };
         double limit;
-        await using (var flood = await SwarmProcess.StartAsync(plan with { BatchesOnTheWay = DeltaFigures.BatchesOnTheWay }))
+        await using (var flood = await SwarmProcess.StartAsync(plan with { BatchesOnTheWay = BatchesPerNode * Links }))
         {
             await flood.UntilAllLiveAsync(Links, SwarmScene.Patience);
             await flood.WatchAsync(WarmUp);

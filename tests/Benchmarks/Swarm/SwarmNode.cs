@@ -111,15 +111,6 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
         }
     }
 
-    /// <summary>Guarded by the lock.</summary>
-    private void Refill()
-    {
-        while (_lanes[Lane.Data].Waiting < plan.BatchesOnTheWay)
-        {
-            PublishTasks(time.GetTimestamp());
-        }
-    }
-
     private void Publish(Lane lane, long dueAt, int count, Func<int, Entry> make)
     {
         lock (_gate)
@@ -280,8 +271,6 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
             {
                 Post(new ConnectRequest { Batch = _lanes[Lane.Commands].Next([Accepted(command)], time.GetTimestamp()) });
             }
-
-            Refill();
         }
 
         if (_drained is { DialledAt: > 0 } drained)
@@ -321,7 +310,6 @@ internal sealed class SwarmNode(SwarmPlan plan, int index, string hostId, string
                         Judge(verdict);
                     }
 
-                    Refill();
                     break;
                 case ConnectResponse.FrameOneofCase.Nack:
                     Confirm(_lanes[frame.Nack.Lane].Stored(frame.Nack.ExpectedSeq - 1), measured: true);

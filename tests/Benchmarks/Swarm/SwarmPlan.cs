@@ -29,7 +29,10 @@ internal sealed record SwarmPlan
 
     public double DeltasPerSecond { get; init; }
 
-    /// <summary>Batches of tasks that each node keeps on the way whatever the rate, as a node does that has much to send; 0 for none.</summary>
+    /// <summary>
+    /// Batches of tasks that the nodes keep on the way together, whatever the rate: for each that is acknowledged the next node in turn sends
+    /// one. 0 for none.
+    /// </summary>
     public int BatchesOnTheWay { get; init; }
 
     public double ChatsPerSecond { get; init; }

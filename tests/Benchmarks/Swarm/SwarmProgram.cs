@@ -71,6 +71,7 @@ internal sealed class SwarmProgram : IDisposable
         [
             PaceAsync(() => (double)_nodes.Length / _plan.HeartbeatSeconds, (node, _) => node.Heartbeat()),
             PaceAsync(() => Volatile.Read(ref _deltas) / _plan.EntriesPerBatch, (node, dueAt) => node.PublishTasks(dueAt)),
+            EachTickAsync(_ => _plan.BatchesOnTheWay - (_tally.DeltasOnTheWay / _plan.EntriesPerBatch), (node, _) => node.PublishTasks(_time.GetTimestamp())),
             PaceAsync(() => _plan.ChatsPerSecond, (node, dueAt) => node.Chat(dueAt)),
             PaceAsync(() => Volatile.Read(ref _commands), CreateCommand),
             PaceAsync(() => _plan.CutsPerSecond, (_, _) => _nodes[_random.Next(_nodes.Length)].Cut()),
@@ -141,10 +142,25 @@ internal sealed class SwarmProgram : IDisposable
         }
     }
 
-    /// <summary>Does something at a rate, evenly over the nodes, whether or not the last is done: what waits is latency, never less load.</summary>
-    private async Task PaceAsync(Func<double> perSecond, Action<SwarmNode, long> act)
+    /// <summary>Does something at a rate, whether or not the last is done: what waits is latency, never less load.</summary>
+    private Task PaceAsync(Func<double> perSecond, Action<SwarmNode, long> act)
     {
-        var (owed, next) = (0.0, 0L);
+        var owed = 0.0;
+        return EachTickAsync(
+            passed =>
+            {
+                owed += perSecond() * passed.TotalSeconds;
+                var due = (long)owed;
+                owed -= due;
+                return due;
+            },
+            act);
+    }
+
+    /// <summary>Does something as often as is due after each tick, by each node in turn, and tells when that was due: evenly within the tick.</summary>
+    private async Task EachTickAsync(Func<TimeSpan, long> countDue, Action<SwarmNode, long> act)
+    {
+        var next = 0L;
         using var timer = new PeriodicTimer(Tick, _time);
         var last = _time.GetTimestamp();
         try
@@ -152,10 +168,8 @@ internal sealed class SwarmProgram : IDisposable
             while (await timer.WaitForNextTickAsync(_stopping.Token))
             {
                 var now = _time.GetTimestamp();
-                owed += perSecond() * _time.GetElapsedTime(last, now).TotalSeconds;
-                var due = (int)owed;
-                owed -= due;
-                for (var i = 0; i < due && _nodes.Length > 0; i++)
+                var due = countDue(_time.GetElapsedTime(last, now));
+                for (var i = 0L; i < due && _nodes.Length > 0; i++)
                 {
                     act(_nodes[next++ % _nodes.Length], _plan.CountsFromDone ? _time.GetTimestamp() : last + ((now - last) * (i + 1) / due));
                 }

@@ -30,7 +30,9 @@ internal sealed class SwarmScene : IAsyncDisposable
     /// <param name="store">sqlite or postgres.</param>
     /// <param name="hubs">Several share a PostgreSQL.</param>
     /// <param name="forced">PostgreSQL forces its commits to disk.</param>
-    public static async Task<SwarmScene> StartAsync(string store, int hubs = 1, bool forced = false)
+    /// <param name="environment">Of the Hubs, beside <see cref="Settings"/>.</param>
+    public static async Task<SwarmScene> StartAsync(
+        string store, int hubs = 1, bool forced = false, IReadOnlyDictionary<string, string>? environment = null)
     {
         var scene = new SwarmScene();
         try
@@ -42,9 +44,10 @@ internal sealed class SwarmScene : IAsyncDisposable
                 database = await scene._postgres.CreateDatabaseAsync();
             }
 
+            Dictionary<string, string> settings = new([.. Settings, .. environment ?? new Dictionary<string, string>()]);
             for (var i = 0; i < hubs; i++)
             {
-                scene._hubs.Add(await HubProcess.StartAsync(scene._directory.FullName, database, Settings));
+                scene._hubs.Add(await HubProcess.StartAsync(scene._directory.FullName, database, settings));
             }
 
             return scene;

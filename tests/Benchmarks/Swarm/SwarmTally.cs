@@ -24,6 +24,9 @@ internal sealed class SwarmTally(SwarmPlan plan)
     private long _commandsDone;
     private double _deafEndedAfter;
 
+    /// <summary>Sent and not acknowledged.</summary>
+    public long DeltasOnTheWay => Volatile.Read(ref _deltasSent) - Volatile.Read(ref _deltasAcked);
+
     public LatencyHistogram Deltas { get; } = new();
 
     public LatencyHistogram Chats { get; } = new();
