@@ -24,7 +24,11 @@ internal sealed record Figure(
 
 /// <summary>One of those that take turns.</summary>
 /// <param name="TurnAsync">Measures for about so many seconds, after a warm-up of its own, and yields a value for each column.</param>
-internal sealed record Contender(string Name, Func<double, Task<double[]>> TurnAsync);
+internal sealed record Contender(string Name, Func<double, Task<double[]>> TurnAsync)
+{
+    /// <summary>Ends what it kept from turn to turn.</summary>
+    public Func<ValueTask> EndAsync { get; init; } = () => ValueTask.CompletedTask;
+}
 
 /// <summary>What came out.</summary>
 /// <param name="Medians">Of each column.</param>
@@ -39,14 +43,24 @@ internal sealed record FigureResult(
     {
         var turns = figure.Contenders.ToDictionary(contender => contender.Name, _ => new List<double[]>());
         var stolen = figure.Contenders.ToDictionary(contender => contender.Name, _ => 0.0);
-        for (var turn = 0; turn < repeats; turn++)
+        try
+        {
+            for (var turn = 0; turn < repeats; turn++)
+            {
+                foreach (var contender in figure.Contenders)
+                {
+                    var before = Machine.ProcessorTime();
+                    turns[contender.Name].Add(await contender.TurnAsync(seconds));
+                    var after = Machine.ProcessorTime();
+                    stolen[contender.Name] = Math.Max(stolen[contender.Name], (double)(after.Stolen - before.Stolen) / Math.Max(1, after.All - before.All));
+                }
+            }
+        }
+        finally
         {
             foreach (var contender in figure.Contenders)
             {
-                var before = Machine.ProcessorTime();
-                turns[contender.Name].Add(await contender.TurnAsync(seconds));
-                var after = Machine.ProcessorTime();
-                stolen[contender.Name] = Math.Max(stolen[contender.Name], (double)(after.Stolen - before.Stolen) / Math.Max(1, after.All - before.All));
+                await contender.EndAsync();
             }
         }
 

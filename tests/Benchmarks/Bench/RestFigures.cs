@@ -35,49 +35,84 @@ internal static class RestFigures
         FormattableString.Invariant($"{what}: {Share}x the floor"),
         Figure.Rate,
         medians => medians[Figure.Ours][0] >= Share * medians[Figure.Floor][0],
-        new Contender(Figure.Ours, async seconds =>
+        Staying(Figure.Ours, async () =>
         {
-            await using var scene = await Scene.StartAsync();
-            return await LoadAsync(scene.Hub, callOf(scene), call => call.Path, seconds);
+            var scene = await Scene.StartAsync();
+            var call = callOf(scene);
+            return new Served(scene, floor: null, scene.Hub, call, call.Path);
         }),
-        new Contender(Figure.Floor, async seconds =>
+        Staying(Figure.Floor, async () =>
         {
-            await using var scene = await Scene.StartAsync();
-            await using var floor = ChildProgram.Start("Hub.Benchmarks.dll", ["rest-floor", scene.File]);
+            var scene = await Scene.StartAsync();
+            var floor = ChildProgram.Start("Hub.Benchmarks.dll", ["rest-floor", scene.File]);
             var port = (await floor.ReadPortsAsync())[0];
-            return await LoadAsync(new Uri($"http://127.0.0.1:{port}"), callOf(scene), call => call.FloorPath, seconds);
+            var call = callOf(scene);
+            return new Served(scene, floor, new Uri($"http://127.0.0.1:{port}"), call, call.FloorPath);
         }));
 
-    private static async Task<double[]> LoadAsync(Uri server, Call call, Func<Call, string> pathOf, double seconds)
+    /// <summary>Warmed up once and kept, so that its turns follow the other's within seconds: a machine's speed changes from minute to minute.</summary>
+    private static Contender Staying(string name, Func<Task<Served>> startAsync)
     {
-        using var client = new HttpClient
+        Served? served = null;
+        return new Contender(name, async seconds =>
+        {
+            if (served is null)
+            {
+                served = await startAsync();
+                await served.LoadAsync(WarmUp);
+            }
+
+            return await served.LoadAsync(TimeSpan.FromSeconds(seconds));
+        })
+        {
+            EndAsync = () => served is null ? ValueTask.CompletedTask : served.DisposeAsync(),
+        };
+    }
+
+    /// <summary>A server and what is asked of it.</summary>
+    private sealed class Served(Scene scene, ChildProgram? floor, Uri server, Call call, string path) : IAsyncDisposable
+    {
+        private readonly HttpClient _client = new()
         {
             BaseAddress = server,
             DefaultRequestHeaders = { Authorization = new AuthenticationHeaderValue("Bearer", call.Token) },
         };
-        var body = call.Body is null ? null : JsonSerializer.SerializeToUtf8Bytes(call.Body, SwarmPlan.Json);
-        var latencies = new LatencyHistogram();
-        var (clock, until) = (Stopwatch.StartNew(), WarmUp + TimeSpan.FromSeconds(seconds));
-        await Task.WhenAll(Enumerable.Range(0, InFlight).Select(_ => Task.Run(async () =>
-        {
-            for (var sent = clock.Elapsed; sent < until; sent = clock.Elapsed)
-            {
-                using var request = new HttpRequestMessage(call.Method, pathOf(call));
-                if (body is not null)
-                {
-                    request.Content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
-                }
 
-                using var response = await client.SendAsync(request);
-                response.EnsureSuccessStatusCode();
-                await response.Content.CopyToAsync(Stream.Null);
-                if (sent > WarmUp)
+        private readonly byte[]? _body = call.Body is null ? null : JsonSerializer.SerializeToUtf8Bytes(call.Body, SwarmPlan.Json);
+
+        public async Task<double[]> LoadAsync(TimeSpan duration)
+        {
+            var latencies = new LatencyHistogram();
+            var clock = Stopwatch.StartNew();
+            await Task.WhenAll(Enumerable.Range(0, InFlight).Select(_ => Task.Run(async () =>
+            {
+                for (var sent = clock.Elapsed; sent < duration; sent = clock.Elapsed)
                 {
+                    using var request = new HttpRequestMessage(call.Method, path);
+                    if (_body is not null)
+                    {
+                        request.Content = new ByteArrayContent(_body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+                    }
+
+                    using var response = await _client.SendAsync(request);
+                    response.EnsureSuccessStatusCode();
+                    await response.Content.CopyToAsync(Stream.Null);
                     latencies.Add(clock.Elapsed - sent);
                 }
+            })));
+            return [latencies.Count / duration.TotalSeconds, latencies.Quantile(0.5).TotalMicroseconds, latencies.Quantile(0.99).TotalMicroseconds];
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            _client.Dispose();
+            if (floor is not null)
+            {
+                await floor.DisposeAsync();
             }
-        })));
-        return [latencies.Count / seconds, latencies.Quantile(0.5).TotalMicroseconds, latencies.Quantile(0.99).TotalMicroseconds];
+
+            await scene.DisposeAsync();
+        }
     }
 
     /// <param name="Body">Sent as JSON; null for none.</param>
