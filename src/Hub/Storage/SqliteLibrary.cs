@@ -69,7 +69,7 @@ internal static class SqliteLibrary
         _setLogHook = Marshal.GetDelegateForFunctionPointer<SetLogHook>(NativeLibrary.GetExport(library, "sqlite3_wal_hook"));
         _fileControl = Marshal.GetDelegateForFunctionPointer<FileControl>(NativeLibrary.GetExport(library, "sqlite3_file_control"));
         raw.SetProvider(new SQLite3Provider_e_sqlite3());
-        _ = raw.sqlite3_config(ConfigStatementJournalSpill, StatementJournalBytes);
+        _ = raw.sqlite3_config(ConfigStatementJournalSpill, StatementJournalBytes); // Refused, and only slower, where SQLite is in use already.
         return true;
     }
 }

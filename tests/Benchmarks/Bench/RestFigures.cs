@@ -45,9 +45,18 @@ internal static class RestFigures
         {
             var scene = await Scene.StartAsync();
             var floor = ChildProgram.Start("Hub.Benchmarks.dll", ["rest-floor", scene.File]);
-            var port = (await floor.ReadPortsAsync())[0];
-            var call = callOf(scene);
-            return new Served(scene, floor, new Uri($"http://127.0.0.1:{port}"), call, call.FloorPath);
+            try
+            {
+                var port = (await floor.ReadPortsAsync())[0];
+                var call = callOf(scene);
+                return new Served(scene, floor, new Uri($"http://127.0.0.1:{port}"), call, call.FloorPath);
+            }
+            catch
+            {
+                await floor.DisposeAsync();
+                await scene.DisposeAsync();
+                throw;
+            }
         }));
 
     /// <summary>Warmed up once and kept, so that its turns follow the other's within seconds: a machine's speed changes from minute to minute.</summary>
