@@ -146,7 +146,7 @@ internal sealed class SqliteEngine : StoreEngine
             (command.CommandText, command.Transaction) = (call.RowSql, transaction);
             foreach (var column in call.ColumnNames)
             {
-                command.Parameters.Add(new SqliteParameter { ParameterName = $"@{column}" });
+                command.Parameters.Add(new SqliteParameter { ParameterName = column });
             }
 
             for (var row = 0; row < call.RowCount; row++)

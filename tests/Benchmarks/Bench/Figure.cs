@@ -23,7 +23,7 @@ internal sealed record Figure(
 }
 
 /// <summary>One of those that take turns.</summary>
-/// <param name="TurnAsync">Measures for about so many seconds, after a warm-up of its own, and yields a value for each column.</param>
+/// <param name="TurnAsync">Measures for about so many seconds, and yields a value for each column; warms up by itself, once if it stays.</param>
 internal sealed record Contender(string Name, Func<double, Task<double[]>> TurnAsync)
 {
     /// <summary>Ends what it kept from turn to turn.</summary>
