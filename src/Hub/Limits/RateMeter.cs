@@ -19,7 +19,10 @@ internal sealed class RateMeter(long limit, TimeSpan window, TimeProvider time)
     private readonly double _perTick = (double)limit / window.Ticks;
     private int _sweepAt = SweepMin;
 
-    public int Entries => _allowances.Count;
+    // Beside the dictionary, whose own count takes all of its locks.
+    private int _entries;
+
+    public int Entries => Volatile.Read(ref _entries);
 
     /// <summary>Takes the amount if it is there.</summary>
     /// <returns>Null, or why nothing was taken.</returns>
@@ -82,12 +85,19 @@ internal sealed class RateMeter(long limit, TimeSpan window, TimeProvider time)
             return present;
         }
 
-        if (_allowances.Count >= Volatile.Read(ref _sweepAt))
+        if (Entries >= Volatile.Read(ref _sweepAt))
         {
             Sweep(now);
         }
 
-        return _allowances.GetOrAdd(key, static (_, start) => new Allowance(start.limit, start.now), (limit, now));
+        var added = new Allowance(limit, now);
+        var allowance = _allowances.GetOrAdd(key, added);
+        if (allowance == added)
+        {
+            Interlocked.Increment(ref _entries);
+        }
+
+        return allowance;
     }
 
     /// <summary>Drops entries that say what no entry would say: all is left.</summary>
@@ -97,14 +107,15 @@ internal sealed class RateMeter(long limit, TimeSpan window, TimeProvider time)
         {
             lock (allowance)
             {
-                if (Fill(allowance, now) >= limit)
+                // Who just got hold of it takes once without being counted, which does no harm.
+                if (Fill(allowance, now) >= limit && _allowances.TryRemove(key, out _))
                 {
-                    _allowances.TryRemove(key, out _); // Who just got hold of it takes once without being counted, which does no harm.
+                    Interlocked.Decrement(ref _entries);
                 }
             }
         }
 
-        Volatile.Write(ref _sweepAt, Math.Max(SweepMin, 2 * _allowances.Count));
+        Volatile.Write(ref _sweepAt, Math.Max(SweepMin, 2 * Entries));
     }
 
     /// <summary>What a key has left. Guarded by a lock on itself.</summary>
