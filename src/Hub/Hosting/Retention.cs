@@ -1,3 +1,4 @@
+using Hub.Hosts;
 using Hub.Storage;
 
 namespace Hub.Hosting;
@@ -8,8 +9,7 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
     private static readonly TimeSpan Interval = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan TombstonesKept = TimeSpan.FromDays(30);
 
-    /// <summary>Events, and with them the commands of deleted hosts that they tell of.</summary>
-    private static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
+    internal static readonly TimeSpan EventsKept = TimeSpan.FromDays(7);
 
     /// <summary>Events kept per team, whatever their age.</summary>
     public const long EventsPerTeamMax = 1_000_000;
@@ -28,7 +28,7 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
 
     /// <summary>Each removes a batch and tells its size.</summary>
     internal static readonly Func<StoreTransaction, int>[] Sweeps =
-        [SweepTombstones, SweepEvents, SweepSurplus, SweepOrphans, tx => PlanRetention.Sweep(tx, BatchMax), SweepIdentity];
+        [SweepTombstones, SweepEvents, SweepSurplus, tx => HostErasure.Sweep(tx, BatchMax), tx => PlanRetention.Sweep(tx, BatchMax), SweepIdentity];
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
         Periodic.RunAsync(Interval, time, SweepAsync, LogNotSwept, stoppingToken);
@@ -78,13 +78,6 @@ internal sealed partial class Retention(Store store, TimeProvider time, ILogger<
             where e.seq <= c.event_seq - @max order by e.team_id, e.seq limit @limit)
         """,
         new { max = EventsPerTeamMax, limit = BatchMax });
-
-    private static int SweepOrphans(StoreTransaction tx) => tx.Execute(
-        """
-        delete from commands where command_id in (
-            select command_id from commands where host_id in (select host_id from hosts where deleted_at <= @before) limit @limit)
-        """,
-        new { before = tx.NowMs - (long)EventsKept.TotalMilliseconds, limit = BatchMax });
 
     /// <summary>Sessions with their refresh tokens, and links to set a password, past their time.</summary>
     private static int SweepIdentity(StoreTransaction tx)

@@ -143,7 +143,10 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             },
             cancellation);
 
-    /// <summary>Removes a host and its records. Its row stays, so that its node can be told.</summary>
+    /// <summary>
+    /// Removes a host: from here on nobody finds it or its node's records, which <see cref="HostErasure"/> erases. Its row stays, so that its
+    /// node can be told.
+    /// </summary>
     public async Task DeleteAsync(HostAccess access, CancellationToken cancellation)
     {
         await store.WriteAsync(
@@ -152,14 +155,13 @@ internal sealed class HostDirectory(Store store, Presence presence, LinkRegistry
             {
                 EndLink(tx, access.HostId); // First, as for a revocation.
                 var deleted = new { hostId = access.HostId, now = tx.NowMs };
-                foreach (var table in (ReadOnlySpan<string>)
-                    ["join_tokens", "records", "usage_ledger", "run_decisions", "snapshots", "sync_conflicts", "rejected_deltas", "chat_messages", "host_properties", "host_secrets", "host_webhooks"])
+                foreach (var table in (ReadOnlySpan<string>)["join_tokens", "host_properties", "host_secrets", "host_webhooks"])
                 {
                     tx.Execute($"delete from {table} where host_id = @hostId", deleted);
                 }
 
                 tx.Execute("update credentials set revoked_at = coalesce(revoked_at, @now) where host_id = @hostId", deleted);
-                tx.Execute("update hosts set deleted_at = @now, heartbeat = '', node_status = '' where host_id = @hostId", deleted);
+                tx.Execute("update hosts set deleted_at = @now, erase_at = @now, heartbeat = '', node_status = '' where host_id = @hostId", deleted);
                 AuditLog.Append(tx, access.TeamId, Actor.Of(access.Caller), AuditAction.HostDeleted, access.HostId, access.HostId);
                 tx.AppendEvent(access.TeamId, EnumText<WatchKind>.Of(WatchKind.HostDeleted), access.HostId, access.HostId, 0);
                 tx.OnCommitted(() => presence.Forget(access.HostId));

@@ -8,6 +8,9 @@ namespace Hub.Hosts;
 /// <summary>A host with its link, as one query reads them.</summary>
 internal sealed record HostRow
 {
+    /// <summary>Condition on what belongs to hosts, a row r: what a deleted host has left is there until it is erased, and nobody's to see.</summary>
+    public const string ExistsSql = "exists (select 1 from hosts h where h.host_id = r.host_id and h.deleted_at is null)";
+
     /// <summary>Selects hosts that exist; callers add their own conditions on h and l.</summary>
     public const string SelectSql = $"""
         select h.host_id, h.team_id, h.name, h.host_type, h.capabilities, h.labels, h.node_version, h.platform, h.state, h.state_reason,

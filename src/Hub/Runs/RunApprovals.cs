@@ -1,4 +1,5 @@
 using Hub.Hosting;
+using Hub.Hosts;
 using Hub.Identity;
 using Hub.Records;
 using Hub.Storage;
@@ -15,9 +16,9 @@ internal sealed partial class RunApprovals(Store store, RecordStore records, Tim
     private const int BatchMax = 1_000;
 
     /// <summary>The collection is named in the statement itself, or its index would not be known to fit.</summary>
-    internal const string StaleSql = """
-        select team_id, host_id, record_id, version from records
-        where collection = 'run_approvals' and deleted_at is null and journal_id = '' and changed_at <= @before
+    internal const string StaleSql = $"""
+        select team_id, host_id, record_id, version from records r
+        where collection = 'run_approvals' and deleted_at is null and journal_id = '' and changed_at <= @before and {HostRow.ExistsSql}
         order by changed_at limit @limit
         """;
 

@@ -43,15 +43,17 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
 
     private const string HostsSql = HostRow.SelectSql + "\nand h.team_id = @teamId and h.host_id > @after order by h.host_id limit @limit";
 
-    private const string RecordsSql = """
-        select host_id, collection, record_id, version, body from records
+    private const string RecordsSql = $"""
+        select host_id, collection, record_id, version, body from records r
         where team_id = @teamId and deleted_at is null and collection = @Name and (host_id, record_id) > (@afterHost, @afterRecord)
+            and {HostRow.ExistsSql}
         order by host_id, record_id limit @limit
         """;
 
-    internal const string LatestRecordsSql = """
-        select host_id, collection, record_id, version, body from records
-        where team_id = @teamId and is_history = 1 and collection = @Name order by version desc, record_id desc limit @limit
+    internal const string LatestRecordsSql = $"""
+        select host_id, collection, record_id, version, body from records r
+        where team_id = @teamId and is_history = 1 and collection = @Name and {HostRow.ExistsSql}
+        order by version desc, record_id desc limit @limit
         """;
 
     private const string OpenCommandsSql = $"""
@@ -60,9 +62,9 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         order by c.command_id limit @limit
         """;
 
-    internal const string LatestChatSql = """
-        select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages
-        where team_id = @teamId order by sent_at desc, message_id desc limit @limit
+    internal const string LatestChatSql = $"""
+        select host_id, message_id, body, sent_at, delivered_at, direction from chat_messages r
+        where team_id = @teamId and {HostRow.ExistsSql} order by sent_at desc, message_id desc limit @limit
         """;
 
     private const string LatestFeedbackSql = $"""
@@ -70,8 +72,8 @@ internal sealed class WatchFeed(Store store, Presence presence, ProgressBoard pr
         """;
 
     internal const string OpenConflictsSql = $"""
-        select {ConflictLedger.Columns} from sync_conflicts
-        where team_id = @teamId and resolved_at is null order by created_at desc, conflict_id desc limit @limit
+        select {ConflictLedger.Columns} from sync_conflicts r
+        where team_id = @teamId and resolved_at is null and {HostRow.ExistsSql} order by created_at desc, conflict_id desc limit @limit
         """;
 
     private static readonly RowsStatement<RecordId> RecordsOf = new(

@@ -85,12 +85,58 @@ public abstract class HostEditTests(StoreFixture fixture)
         (await owner.CallAsync(HttpMethod.Delete, $"/api/hosts/{hostId}")).Expect(200);
 
         time.SetClock(time.GetUtcNow().AddDays(7));
-        await hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
+        await SweepAsync(hub);
 
-        using var connection = fixture.Connect(options);
-        using var command = connection.CreateCommand();
-        command.CommandText = "select host_id from commands";
-        Assert.Equal(other, command.ExecuteScalar());
+        Assert.Equal([other], await hub.Store.QueryAsync<string>(TeamScope.System, "select host_id from commands").Within());
+        Assert.Empty(await hub.Store.QueryAsync<string>(TeamScope.System, "select host_id from hosts where erase_at is not null").Within());
+    }
+
+    [Fact]
+    public async Task Delete_OfAHostWithManyRecords_HidesThemAtOnceAndErasesThemInBatches()
+    {
+        var commits = 0;
+        var time = new ManualTimeProvider();
+        var options = await fixture.CreateDatabaseAsync() with
+        {
+            FaultInjector = step => Interlocked.Add(ref commits, step == WriteStep.AfterCommit ? 1 : 0),
+        };
+        await using var hub = await HubHost.StartAsync(fixture, options, time);
+        var (hostId, node) = await hub.ClaimAsync();
+        var (other, otherNode) = await hub.ClaimAsync("other");
+        using var owner = hub.As(await hub.UserTokenAsync());
+        await AddAsync(hub, hostId, node);
+        await AddAsync(hub, other, otherNode);
+        const int copies = 2 * Retention.BatchMax;
+        await hub.Store.WriteAsync(
+            HubHost.Team,
+            tx => tx.Execute(
+                """
+                with recursive n (i) as (select 1 union all select i + 1 from n where i < @copies)
+                insert into records (team_id, host_id, collection, record_id, version, journal_id, seq, origin, snapshot_id, status, agent, level,
+                    parent_id, body, body_hash, changed_at, is_history)
+                select team_id, host_id, collection, record_id || i, version, journal_id, seq, origin, snapshot_id, status, agent, level,
+                    parent_id, body, body_hash, changed_at, is_history
+                from records cross join n where host_id = @hostId and collection = 'tasks'
+                """,
+                new { hostId, copies })).Within();
+
+        (await owner.CallAsync(HttpMethod.Delete, $"/api/hosts/{hostId}")).Expect(200);
+        using var watch = new WatchService.WatchServiceClient(hub.Channel).Watch(new WatchRequest(), HubHost.With(await hub.UserTokenAsync()));
+        var seen = new HashSet<string>();
+        while (await watch.ResponseStream.MoveNext(CancellationToken.None).Within() && watch.ResponseStream.Current.Kind != WatchKind.SnapshotEnd)
+        {
+            seen.Add($"{watch.ResponseStream.Current.Kind} {watch.ResponseStream.Current.HostId}");
+        }
+
+        var left = await LeftAsync(hub, hostId);
+        var before = Volatile.Read(ref commits);
+        await SweepAsync(hub);
+
+        Assert.Equal([$"Host {other}", $"Task {other}", $"Chat {other}"], seen);
+        Assert.Equal(copies + 2, left);
+        Assert.Equal(0, await LeftAsync(hub, hostId));
+        Assert.Equal(2, await LeftAsync(hub, other));
+        Assert.Equal(3 + Retention.Sweeps.Length - 1, Volatile.Read(ref commits) - before); // Three batches, and a look for each other kind.
     }
 
     [Fact]
@@ -207,6 +253,24 @@ public abstract class HostEditTests(StoreFixture fixture)
 
         Assert.Equal(("REJECTED", "UNKNOWN_TYPE"), (why.String("why.state"), why.String("why.reason")));
     }
+
+    /// <summary>Gives a host a task and a chat message.</summary>
+    private static async Task AddAsync(HubHost hub, string hostId, string credential)
+    {
+        using var node = hub.As(credential);
+        (await node.WriteAsync($"/api/hosts/{hostId}/tasks/sync", new { tasks = new[] { new { id = "task", title = "t", status = "doing" } } })).Expect(200);
+        using var owner = hub.As(await hub.UserTokenAsync());
+        (await owner.WriteAsync($"/api/hosts/{hostId}/chat", new { content = "hello" })).Expect(201);
+    }
+
+    /// <summary>Records and messages of a host that are stored.</summary>
+    private static async Task<long> LeftAsync(HubHost hub, string hostId) => await hub.Store.QuerySingleOrDefaultAsync<long>(
+        TeamScope.System,
+        "select (select count(*) from records where host_id = @hostId) + (select count(*) from chat_messages where host_id = @hostId)",
+        new { hostId }).Within();
+
+    private static Task SweepAsync(HubHost hub) =>
+        hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
 
     private async Task<HubHost> StartAsync() => await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
 }
