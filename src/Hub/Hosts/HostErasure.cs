@@ -37,13 +37,14 @@ internal static class HostErasure
             foreach (var sql in isLast ? [.. AtOnceSql, .. WithEventsSql] : AtOnceSql)
             {
                 erased += tx.Execute(sql, new { host.HostId, limit = limit - erased });
+                if (erased == limit)
+                {
+                    return erased;
+                }
             }
 
-            if (erased < limit)
-            {
-                tx.Execute(NextSql, new { host.HostId, eraseAt = isLast ? null : (long?)commandsAt });
-                erased++;
-            }
+            tx.Execute(NextSql, new { host.HostId, eraseAt = isLast ? null : (long?)commandsAt });
+            erased++;
         }
 
         return erased;
