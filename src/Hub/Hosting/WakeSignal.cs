@@ -1,48 +1,74 @@
+using System.Threading.Tasks.Sources;
+
 namespace Hub.Hosting;
 
 /// <summary>
 /// An auto-reset event for one waiter: any number of <see cref="Set"/> before a wait complete one wait. Unlike a semaphore it owns nothing to
-/// dispose, so ten thousand idle links need not either.
+/// dispose, and a wait is no object of its own: ten thousand idle links wait twice each.
 /// </summary>
-internal sealed class WakeSignal
+internal sealed class WakeSignal : IValueTaskSource
 {
     private readonly Lock _gate = new();
-    private bool _set;
-    private TaskCompletionSource? _waiter;
+    private ManualResetValueTaskSourceCore<bool> _wait = new() { RunContinuationsAsynchronously = true };
+    private CancellationTokenRegistration _cancelled;
+    private bool _isSet;
+    private bool _isWaitedFor;
 
     public void Set()
     {
-        TaskCompletionSource? waiter;
-        lock (_gate)
+        if (TryEnd(isSet: true))
         {
-            if (_waiter is null)
-            {
-                _set = true;
-                return;
-            }
-
-            (waiter, _waiter) = (_waiter, null);
+            _wait.SetResult(true);
         }
-
-        waiter.TrySetResult();
     }
 
-    /// <summary>Completes once the signal is set, and resets it. One wait at a time.</summary>
-    public async Task WaitAsync(CancellationToken cancellation)
+    /// <summary>Completes once the signal is set, and resets it. One wait at a time, which is awaited once.</summary>
+    public ValueTask WaitAsync(CancellationToken cancellation)
     {
-        TaskCompletionSource waiter;
         lock (_gate)
         {
-            if (_set)
+            if (_isSet)
             {
-                _set = false;
-                return;
+                _isSet = false;
+                return default;
             }
 
-            _waiter = waiter = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            _wait.Reset();
+            _isWaitedFor = true;
         }
 
-        using var cancelled = cancellation.Register(static state => ((TaskCompletionSource)state!).TrySetCanceled(), waiter);
-        await waiter.Task;
+        _cancelled = cancellation.UnsafeRegister(static (signal, token) => ((WakeSignal)signal!).Cancel(token), this);
+        return new ValueTask(this, _wait.Version);
+    }
+
+    void IValueTaskSource.GetResult(short token)
+    {
+        _cancelled.Dispose(); // Returns once no cancellation can be on its way to the next wait.
+        _wait.GetResult(token);
+    }
+
+    ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _wait.GetStatus(token);
+
+    void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+        _wait.OnCompleted(continuation, state, token, flags);
+
+    private void Cancel(CancellationToken token)
+    {
+        if (TryEnd(isSet: false))
+        {
+            _wait.SetException(new OperationCanceledException(token));
+        }
+    }
+
+    /// <returns>Whether a wait was there, which the caller completes.</returns>
+    private bool TryEnd(bool isSet)
+    {
+        lock (_gate)
+        {
+            _isSet |= isSet && !_isWaitedFor;
+            var waited = _isWaitedFor;
+            _isWaitedFor = false;
+            return waited;
+        }
     }
 }

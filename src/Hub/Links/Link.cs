@@ -108,7 +108,7 @@ internal sealed partial class Link
         }
     }
 
-    public Task WaitUntilDueAsync(CancellationToken cancellation) => _due.WaitAsync(cancellation);
+    public ValueTask WaitUntilDueAsync(CancellationToken cancellation) => _due.WaitAsync(cancellation);
 
     /// <summary>Ends the link: its last frame says why.</summary>
     public void End(GoodbyeReason reason, string detail, TimeSpan? retryAfter = null)

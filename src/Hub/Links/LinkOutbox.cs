@@ -188,7 +188,7 @@ internal sealed class LinkOutbox
     }
 
     /// <summary>Waits until there may be something to take.</summary>
-    public Task WaitAsync(CancellationToken cancellation) => _ready.WaitAsync(cancellation);
+    public ValueTask WaitAsync(CancellationToken cancellation) => _ready.WaitAsync(cancellation);
 
     private void Enqueue(Queue<ConnectResponse> queue, ConnectResponse frame)
     {

@@ -77,7 +77,7 @@ internal sealed class EphemeralBoard(TimeProvider time)
         private readonly Dictionary<EphemeralKey, EphemeralValue> _changes = [];
         private readonly WakeSignal _ready = new();
 
-        public Task WaitAsync(CancellationToken cancellation) => _ready.WaitAsync(cancellation);
+        public Task WaitAsync(CancellationToken cancellation) => _ready.WaitAsync(cancellation).AsTask();
 
         public IReadOnlyList<WatchResponse> Take(DateTimeOffset now)
         {
