@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Runtime.InteropServices;
 using Hub.Hosting;
 using Hub.Identity;
+using Microsoft.Extensions.Configuration.Memory;
 
 namespace Hub.Cli;
 
@@ -10,6 +11,16 @@ internal static class ServeCommand
 {
     // SIGXFSZ, the same number on Linux and macOS. Its default is to end the process.
     private const PosixSignal FileSizeExceeded = (PosixSignal)25;
+
+    /// <summary>
+    /// One line per request is for a proxy's log; appsettings.json or the environment may ask for it. At None neither a request nor a link
+    /// carries what such lines would say.
+    /// </summary>
+    private static readonly KeyValuePair<string, string?>[] LogDefaults =
+    [
+        new("Logging:LogLevel:Microsoft", nameof(LogLevel.Warning)),
+        new("Logging:LogLevel:Microsoft.AspNetCore.Hosting.Diagnostics", nameof(LogLevel.None)),
+    ];
 
     public static Command Create()
     {
@@ -24,7 +35,7 @@ internal static class ServeCommand
     {
         var settings = HubCommandLine.ReadSettings();
         var builder = WebApplication.CreateBuilder();
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning); // One line per request is for a proxy's log; appsettings.json may ask for it.
+        ((IConfigurationBuilder)builder.Configuration).Sources.Insert(0, new MemoryConfigurationSource { InitialData = LogDefaults });
         // Beyond `ulimit -f` a write then fails as on a full disk: the Hub says so and goes on when there is room.
         using var fileSize = OperatingSystem.IsWindows() ? null : PosixSignalRegistration.Create(FileSizeExceeded, signal => signal.Cancel = true);
         await using var hub = await HubApplication.BuildAsync(settings, builder, TimeProvider.System, cancellation);

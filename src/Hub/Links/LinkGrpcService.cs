@@ -66,7 +66,8 @@ internal sealed partial class LinkGrpcService(
     /// <summary>A dead credential is told apart: REVOKED and DELETED stop a node for good, anything else does not.</summary>
     private async Task<Principal.Node> AuthenticateAsync(IServerStreamWriter<ConnectResponse> responses, ServerCallContext context)
     {
-        var authorization = context.RequestHeaders.GetValue("authorization");
+        // Not by context.RequestHeaders, which would keep a second copy of all headers for as long as the link lives.
+        string? authorization = context.GetHttpContext().Request.Headers.Authorization;
         try
         {
             return await authenticator.AuthenticateAsync(authorization, context.CancellationToken) as Principal.Node

@@ -88,6 +88,18 @@ public sealed class CommandLineTests : IDisposable
     }
 
     [Fact]
+    public async Task Serve_ThatIsAskedTo_LogsALinePerRequest()
+    {
+        await using var hub = Serve(("Logging__LogLevel__Microsoft.AspNetCore.Hosting.Diagnostics", "Information"));
+        var url = (await hub.ReadUntilAsync("Hub serves"))!.Split(' ')[4];
+        using var rest = new HttpClient { BaseAddress = new Uri(url) };
+
+        (await rest.ReadAsync("/ready")).Expect(200);
+
+        Assert.Contains("/ready - 200", await hub.ReadUntilAsync("      Request finished"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Serve_WithoutAMailServer_PrintsTheLinkToSetAPassword()
     {
         await using var hub = Serve();
@@ -131,13 +143,18 @@ public sealed class CommandLineTests : IDisposable
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
 
-    private ChildProgram Serve() => Start("serve");
+    private ChildProgram Serve(params (string Key, string Value)[] more) => Start(["serve"], more);
 
-    private ChildProgram Start(params string[] arguments) => ChildProgram.Start("Hub.dll", arguments, new Dictionary<string, string>
-    {
-        [HubSettings.HttpUrlKey] = "http://127.0.0.1:0",
-        [HubSettings.GrpcUrlKey] = "http://127.0.0.1:0",
-        [HubSettings.AdminUrlKey] = "http://127.0.0.1:0",
-        [HubSettings.DataDirectoryKey] = _directory,
-    });
+    private ChildProgram Start(params string[] arguments) => Start(arguments, []);
+
+    private ChildProgram Start(string[] arguments, (string Key, string Value)[] more) => ChildProgram.Start(
+        "Hub.dll",
+        arguments,
+        new Dictionary<string, string>(more.Select(setting => KeyValuePair.Create(setting.Key, setting.Value)))
+        {
+            [HubSettings.HttpUrlKey] = "http://127.0.0.1:0",
+            [HubSettings.GrpcUrlKey] = "http://127.0.0.1:0",
+            [HubSettings.AdminUrlKey] = "http://127.0.0.1:0",
+            [HubSettings.DataDirectoryKey] = _directory,
+        });
 }
