@@ -11,9 +11,9 @@ internal static class LinkFigures
 {
     private const int Links = 10_000;
 
-    /// <summary>Links that are there, and changes they have sent, before memory is read the first time: what is made once does not count.</summary>
-    private const int FirstLinks = 500;
+    /// <summary>Changes that are sent before memory is read the first time: more than SQLite's page caches hold.</summary>
     private const double FirstDeltasPerSecond = 2_000;
+    private const int FirstTextBytes = 4_000;
 
     private const double HubMoreBytes = 8 * 1024;
     private const double CpuMicrosecondsMax = 10;
@@ -24,6 +24,9 @@ internal static class LinkFigures
     private static readonly TimeSpan Settle = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan BackOffFirst = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan BackOffMax = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>Until nothing is left of links that have ended: their hosts are OFFLINE after 2.5 heartbeat intervals, and written each minute.</summary>
+    private static readonly TimeSpan ForgottenWithin = TimeSpan.FromSeconds(130);
 
     private static readonly TimeSpan CollectWithin = TimeSpan.FromSeconds(5);
 
@@ -54,35 +57,43 @@ internal static class LinkFigures
             })),
     ];
 
+    /// <summary>
+    /// All links were there before: what a server makes once and keeps, such as SQLite's page caches, compiled code and free blocks, is no
+    /// link's. What is left is what a link adds.
+    /// </summary>
     private static async Task<double[]> IdleAsync(double seconds)
     {
         await using var scene = await SwarmScene.StartAsync("sqlite", environment: StartupHook.Environment);
-        var plan = await scene.PlanAsync();
-        await using var first = await SwarmProcess.StartAsync(plan with { Links = FirstLinks });
-        await first.UntilAllLiveAsync(FirstLinks, SwarmScene.Patience);
-        await first.SetRateAsync("deltas", FirstDeltasPerSecond);
-        await first.WatchAsync(Settle);
-        await first.SetRateAsync("deltas", 0);
-        await first.WatchAsync(Settle);
+        var plan = await scene.PlanAsync() with { Links = Links };
+        await using (var before = await SwarmProcess.StartAsync(plan with { TextBytes = FirstTextBytes }))
+        {
+            await before.UntilAllLiveAsync(Links, SwarmScene.Patience);
+            await before.SetRateAsync("deltas", FirstDeltasPerSecond);
+            await before.WatchAsync(Settle);
+        }
+
+        await Task.Delay(ForgottenWithin, TimeProvider.System);
         using var hub = Process.GetProcessById(scene.Hubs[0].ProcessId);
-        var before = await ResidentAsync(hub);
-        await using var others = await SwarmProcess.StartAsync(plan with { Links = Links - FirstLinks, Seed = 2 });
-        await others.UntilAllLiveAsync(Links - FirstLinks, SwarmScene.Patience);
-        return await CostAsync(hub, before, duration => others.WatchAsync(duration));
+        var without = await ResidentAsync(hub);
+        await using var swarm = await SwarmProcess.StartAsync(plan);
+        await swarm.UntilAllLiveAsync(Links, SwarmScene.Patience);
+        return await CostAsync(hub, without, duration => swarm.WatchAsync(duration));
     }
 
     private static async Task<double[]> IdleStreamsAsync(double seconds)
     {
         await using var floor = await Streams.StartAsync();
-        await floor.OpenAsync(FirstLinks);
+        await floor.OpenAsync(Links);
+        await Task.Delay(Settle, TimeProvider.System);
+        await floor.CloseAsync();
         await Task.Delay(Settle, TimeProvider.System);
         using var server = Process.GetProcessById(floor.ServerId);
-        var before = await ResidentAsync(server);
-        await floor.OpenAsync(Links - FirstLinks);
-        return await CostAsync(server, before, duration => Task.Delay(duration, TimeProvider.System));
+        var without = await ResidentAsync(server);
+        await floor.OpenAsync(Links);
+        return await CostAsync(server, without, duration => Task.Delay(duration, TimeProvider.System));
     }
 
-    private static async Task<double[]> CostAsync(Process server, long before, Func<TimeSpan, Task> passAsync)
+    private static async Task<double[]> CostAsync(Process server, long without, Func<TimeSpan, Task> passAsync)
     {
         await passAsync(Settle);
         server.Refresh();
@@ -91,7 +102,7 @@ internal static class LinkFigures
         server.Refresh();
         cpu = server.TotalProcessorTime - cpu;
         var seconds = clock.Elapsed.TotalSeconds;
-        return [(await ResidentAsync(server) - before) / 1024.0 / (Links - FirstLinks), cpu.TotalMicroseconds / seconds / Links];
+        return [(await ResidentAsync(server) - without) / 1024.0 / Links, cpu.TotalMicroseconds / seconds / Links];
     }
 
     /// <summary>Bytes of a server that was started with <see cref="StartupHook.Environment"/>, without what nobody holds any more.</summary>
@@ -125,7 +136,7 @@ internal static class LinkFigures
     /// <summary>The floor: a server and those who hold streams open on it.</summary>
     private sealed class Streams(ChildProgram server, string port) : IAsyncDisposable
     {
-        private readonly List<ChildProgram> _holders = [];
+        private ChildProgram? _holder;
 
         public int ServerId => server.ProcessId;
 
@@ -138,19 +149,22 @@ internal static class LinkFigures
         /// <returns>Streams that were opened per second.</returns>
         public async Task<double> OpenAsync(int count)
         {
-            var holder = ChildProgram.Start("Hub.Benchmarks.dll", ["hold", port, count.ToString(CultureInfo.InvariantCulture)]);
-            _holders.Add(holder);
-            var line = await holder.ReadUntilAsync(RuntimeLoads.HeldPrefix, SwarmScene.Patience) ?? throw new InvalidOperationException($"The streams do not open: {holder.Errors}");
+            _holder = ChildProgram.Start("Hub.Benchmarks.dll", ["hold", port, count.ToString(CultureInfo.InvariantCulture)]);
+            var line = await _holder.ReadUntilAsync(RuntimeLoads.HeldPrefix, SwarmScene.Patience) ?? throw new InvalidOperationException($"The streams do not open: {_holder.Errors}");
             return double.Parse(line[RuntimeLoads.HeldPrefix.Length..], CultureInfo.InvariantCulture);
+        }
+
+        public async Task CloseAsync()
+        {
+            if (Interlocked.Exchange(ref _holder, null) is { } holder)
+            {
+                await holder.DisposeAsync();
+            }
         }
 
         public async ValueTask DisposeAsync()
         {
-            foreach (var holder in _holders)
-            {
-                await holder.DisposeAsync();
-            }
-
+            await CloseAsync();
             await server.DisposeAsync();
         }
     }
