@@ -24,7 +24,7 @@ internal static class HostErasure
         ErasedBy("snapshots", "host_id, collection"),
     ];
 
-    private static readonly string[] WithEventsSql = [ErasedBy("commands", "command_id")];
+    private static readonly string[] LastSql = [.. AtOnceSql, ErasedBy("commands", "command_id")];
 
     /// <returns>Rows that were erased, and hosts done with; less than the limit once nothing is due.</returns>
     public static int Sweep(StoreTransaction tx, int limit)
@@ -34,7 +34,7 @@ internal static class HostErasure
         {
             var commandsAt = host.DeletedAt + (long)Retention.EventsKept.TotalMilliseconds;
             var isLast = commandsAt <= tx.NowMs;
-            foreach (var sql in isLast ? [.. AtOnceSql, .. WithEventsSql] : AtOnceSql)
+            foreach (var sql in isLast ? LastSql : AtOnceSql)
             {
                 erased += tx.Execute(sql, new { host.HostId, limit = limit - erased });
                 if (erased == limit)
