@@ -1,4 +1,5 @@
 using Hub.Commands;
+using Hub.Hosting;
 using Hub.Links;
 using Hub.TestKit;
 using Microsoft.Extensions.Hosting;
@@ -16,6 +17,9 @@ internal static class Sweeps
 
     public static Task RenewReplicaAsync(this HubHost hub) =>
         hub.Service<IEnumerable<IHostedService>>().OfType<LinkClock>().Single().RenewReplicaAsync(CancellationToken.None).Within();
+
+    public static Task SweepRetentionAsync(this HubHost hub) =>
+        hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
 
     public static Task SweepQuarantinesAsync(this HubHost hub) =>
         hub.Service<CloneQuarantine>().SweepAsync(CancellationToken.None).Within();

@@ -1,7 +1,5 @@
-using Hub.Hosting;
 using Hub.Storage;
 using Hub.TestKit;
-using Microsoft.Extensions.Hosting;
 
 namespace Hub.IntegrationTests.Hosting;
 
@@ -32,10 +30,10 @@ public abstract class PlanRetentionTests(StoreFixture fixture)
         var kept = TimeSpan.FromDays(days ?? 3_650);
 
         time.SetClock(time.GetUtcNow() + kept - TimeSpan.FromMinutes(1));
-        await SweepAsync(hub);
+        await hub.SweepRetentionAsync();
         var before = await CountAsync(hub, hostId);
         time.SetClock(time.GetUtcNow() + TimeSpan.FromMinutes(1));
-        await SweepAsync(hub);
+        await hub.SweepRetentionAsync();
         var after = await CountAsync(hub, hostId);
 
         Assert.Equal((2, 1), before);
@@ -58,7 +56,7 @@ public abstract class PlanRetentionTests(StoreFixture fixture)
         await mail.ReceiveAsync();
 
         time.SetClock(time.GetUtcNow().AddDays(30));
-        await SweepAsync(hub);
+        await hub.SweepRetentionAsync();
 
         using var connection = fixture.Connect(options);
         foreach (var table in new[] { "sessions", "refresh_tokens", "password_resets" })
@@ -66,9 +64,6 @@ public abstract class PlanRetentionTests(StoreFixture fixture)
             Assert.Equal(0, Dapper.SqlMapper.QuerySingle<long>(connection, $"select count(*) from {table}"));
         }
     }
-
-    private static Task SweepAsync(HubHost hub) =>
-        hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
 
     private static async Task<(int Messages, int Commands)> CountAsync(HubHost hub, string hostId) => await hub.Store.ReadAsync(
         TeamScope.System,

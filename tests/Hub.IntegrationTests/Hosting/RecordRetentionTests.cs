@@ -4,7 +4,6 @@ using Hub.Hosting;
 using Hub.Records;
 using Hub.Storage;
 using Hub.TestKit;
-using Microsoft.Extensions.Hosting;
 
 namespace Hub.IntegrationTests.Hosting;
 
@@ -248,8 +247,7 @@ public abstract class RecordRetentionTests(StoreFixture fixture)
         public async Task<IEnumerable<string>> EventsAsync() => (await hub.Store.ReadAsync(
             TeamScope.System, reader => reader.QueryAsync<string>("select team_id || ' ' || seq from events"))).Order(StringComparer.Ordinal);
 
-        public Task SweepAsync() =>
-            hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
+        public Task SweepAsync() => hub.SweepRetentionAsync();
 
         public async Task<IEnumerable<string>> StoredAsync(string team) => (await hub.Store.ReadAsync(
             TeamScope.System,

@@ -3,7 +3,6 @@ using Hub.Contracts.V1;
 using Hub.Hosting;
 using Hub.Storage;
 using Hub.TestKit;
-using Microsoft.Extensions.Hosting;
 
 namespace Hub.IntegrationTests.Hosts;
 
@@ -85,7 +84,7 @@ public abstract class HostEditTests(StoreFixture fixture)
         (await owner.CallAsync(HttpMethod.Delete, $"/api/hosts/{hostId}")).Expect(200);
 
         time.SetClock(time.GetUtcNow().AddDays(7));
-        await SweepAsync(hub);
+        await hub.SweepRetentionAsync();
 
         Assert.Equal([other], await hub.Store.QueryAsync<string>(TeamScope.System, "select host_id from commands").Within());
         Assert.Empty(await hub.Store.QueryAsync<string>(TeamScope.System, "select host_id from hosts where erase_at is not null").Within());
@@ -130,7 +129,7 @@ public abstract class HostEditTests(StoreFixture fixture)
 
         var left = await LeftAsync(hub, hostId);
         var before = Volatile.Read(ref commits);
-        await SweepAsync(hub);
+        await hub.SweepRetentionAsync();
 
         Assert.Equal([$"Host {other}", $"Task {other}", $"Chat {other}"], seen);
         Assert.Equal(copies + 2, left);
@@ -268,9 +267,6 @@ public abstract class HostEditTests(StoreFixture fixture)
         TeamScope.System,
         "select (select count(*) from records where host_id = @hostId) + (select count(*) from chat_messages where host_id = @hostId)",
         new { hostId }).Within();
-
-    private static Task SweepAsync(HubHost hub) =>
-        hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
 
     private async Task<HubHost> StartAsync() => await HubHost.StartAsync(fixture, await fixture.CreateDatabaseAsync());
 }

@@ -15,7 +15,6 @@ using Hub.Records;
 using Hub.Storage;
 using Hub.TestKit;
 using Hub.Watch;
-using Microsoft.Extensions.Hosting;
 
 namespace Hub.IntegrationTests.Limits;
 
@@ -229,7 +228,7 @@ public sealed class BoundTests(SqliteStoreFixture fixture) : IClassFixture<Sqlit
             Store.SystemTeam,
             tx => tx.Execute("update team_counters set event_seq = @seq where team_id = @Team", new { seq = Retention.EventsPerTeamMax + last - 1, HubHost.Team }));
 
-        await hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
+        await hub.SweepRetentionAsync();
 
         Assert.Equal((last, 1), (await NumberAsync(hub, "select min(seq) from events"), await NumberAsync(hub, "select count(*) from events")));
     }

@@ -3,10 +3,8 @@ using Google.Protobuf.WellKnownTypes;
 using Grpc.Core;
 using Grpc.Net.Client;
 using Hub.Contracts.V1;
-using Hub.Hosting;
 using Hub.Identity;
 using Hub.TestKit;
-using Microsoft.Extensions.Hosting;
 
 namespace Hub.IntegrationTests.Watch;
 
@@ -161,7 +159,7 @@ public abstract class WatchTests(StoreFixture fixture)
 
         await scene.SyncTaskAsync("one", "todo");
         scene.Time.SetClock(scene.Time.GetUtcNow().AddDays(8));
-        await scene.Hub.Service<IEnumerable<IHostedService>>().OfType<Retention>().Single().SweepAsync(CancellationToken.None).Within();
+        await scene.Hub.SweepRetentionAsync();
         await scene.RenewAsync();
         await scene.SyncTaskAsync("two", "todo");
         await using var second = scene.Watch(request => request.Cursor = cursor);
