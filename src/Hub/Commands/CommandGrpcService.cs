@@ -31,13 +31,12 @@ internal sealed class CommandGrpcService(
         order by c.created_at desc, c.command_id desc limit @limit
         """;
 
+    /// <summary>The timeline. Its first row has the command too.</summary>
     private const string OneSql = $"""
-        select {CommandRow.Columns} from commands c
-        where c.host_id = @hostId and c.team_id = @teamId and c.command_id = @commandId
-        """;
-
-    private const string TimelineSql = """
-        select state, reason, attempt, at, detail from command_timeline where command_id = @commandId order by step
+        select {CommandRow.Columns},
+            t.state as step_state, t.reason as step_reason, t.attempt as step_attempt, t.at as step_at, t.detail as step_detail
+        from command_timeline t left join commands c on c.command_id = t.command_id and t.step = 1
+        where t.command_id = @commandId and t.team_id = @teamId order by t.step
         """;
 
     public override async Task<CreateCommandResponse> CreateCommand(CreateCommandRequest request, ServerCallContext context)
@@ -206,17 +205,14 @@ internal sealed class CommandGrpcService(
 
     private async Task<HostCommand> ReadAsync(HostAccess host, string commandId, CancellationToken cancellation)
     {
-        var command = await store.ReadAsync(
-            TeamScope.Of(host.TeamId),
-            async reader =>
-            {
-                var row = await reader.QuerySingleOrDefaultAsync<CommandRow>(
-                    OneSql, new { hostId = host.HostId, teamId = host.TeamId, commandId }) ?? throw NotFound(commandId);
-                var shown = Show(row);
-                shown.Timeline.AddRange((await reader.QueryAsync<TimelineRow>(TimelineSql, new { commandId })).Select(step => step.ToTransition()));
-                return shown;
-            },
-            cancellation);
+        var rows = await store.FindAsync<StepRow>(TeamScope.Of(host.TeamId), OneSql, new { teamId = host.TeamId, commandId }, cancellation);
+        if (rows.Count == 0 || rows[0].HostId != host.HostId)
+        {
+            throw NotFound(commandId);
+        }
+
+        var command = Show(rows[0]);
+        command.Timeline.AddRange(rows.Select(row => row.ToTransition()));
         if (CommandStates.IsHeldByNode(command.State) && presence.LostSince(host.HostId) is { } lostSince)
         {
             command.ContactLostSince = EpochMs.ToTimestamp(lostSince);
@@ -237,15 +233,22 @@ internal sealed class CommandGrpcService(
     private static HubException NotFound(string commandId) =>
         new(ErrorReason.CommandNotFound, "The host has no such command.", ("command_id", commandId));
 
-    private sealed record TimelineRow(string State, string Reason, long Attempt, long At, string Detail)
+    /// <summary>An entry of a timeline; the first is the command too.</summary>
+    private sealed record StepRow : CommandRow
     {
+        public required string StepState { get; init; }
+        public required string StepReason { get; init; }
+        public long StepAttempt { get; init; }
+        public long StepAt { get; init; }
+        public required string StepDetail { get; init; }
+
         public CommandTransition ToTransition() => new()
         {
-            State = EnumText<CommandState>.Parse(State),
-            Reason = EnumText<CommandReason>.Parse(Reason),
-            Attempt = (int)Attempt,
-            At = EpochMs.ToTimestamp(At),
-            Detail = Detail,
+            State = EnumText<CommandState>.Parse(StepState),
+            Reason = EnumText<CommandReason>.Parse(StepReason),
+            Attempt = (int)StepAttempt,
+            At = EpochMs.ToTimestamp(StepAt),
+            Detail = StepDetail,
         };
     }
 }

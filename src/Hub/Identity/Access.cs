@@ -2,7 +2,6 @@ using Grpc.Core;
 using Hub.Contracts.V1;
 using Hub.Errors;
 using Hub.Limits;
-using Hub.Storage;
 
 namespace Hub.Identity;
 
@@ -20,16 +19,9 @@ internal sealed record HostAccess(string TeamId, string HostId, Principal Caller
 /// Decides who may do what. A node that asks for anything but its own host is told NOT_FOUND, never PERMISSION_DENIED: real nodes take
 /// a 403 for a dead credential and claim again for ever.
 /// </summary>
-internal sealed class Access(Authenticator authenticator, Store store, RateLimits rates)
+internal sealed class Access(Authenticator authenticator, RateLimits rates)
 {
-    private const string HostTeamSql = "select team_id from hosts where host_id = @hostId and deleted_at is null";
-
-    public async Task<Principal> CallerAsync(ServerCallContext context)
-    {
-        var caller = await authenticator.AuthenticateAsync(context.RequestHeaders.GetValue("authorization"), context.CancellationToken);
-        rates.Called(caller);
-        return caller;
-    }
+    public async Task<Principal> CallerAsync(ServerCallContext context) => (await CallerAsync(context, hostId: null)).Caller;
 
     /// <summary>A person, whatever the team.</summary>
     public async Task<Principal.User> UserAsync(ServerCallContext context) => await CallerAsync(context) switch
@@ -42,14 +34,12 @@ internal sealed class Access(Authenticator authenticator, Store store, RateLimit
     /// <summary>A member of the host's team with at least <paramref name="role"/>, or the host's own node where it may.</summary>
     public async Task<HostAccess> HostAsync(ServerCallContext context, string hostId, TeamRole role, bool node = false)
     {
-        var caller = await CallerAsync(context);
+        var (caller, teamId) = await CallerAsync(context, hostId);
         if (caller is Principal.Node own)
         {
             return node && own.HostId == hostId ? new HostAccess(own.TeamId, hostId, caller) : throw HostNotFound(hostId);
         }
 
-        var teamId = await store.QuerySingleOrDefaultAsync<string>(
-            TeamScope.System, HostTeamSql, new { hostId }, context.CancellationToken);
         if (teamId is null || RoleIn(caller, teamId) is not { } held)
         {
             throw HostNotFound(hostId);
@@ -110,6 +100,14 @@ internal sealed class Access(Authenticator authenticator, Store store, RateLimit
         Require(RoleIn(caller, teamId) ?? throw TeamNotFound(teamId), role);
         RequireNotSuspended(caller, teamId);
         return new TeamAccess(teamId, caller);
+    }
+
+    /// <param name="hostId">A host whose team is looked up with the caller; null for none.</param>
+    private async Task<(Principal Caller, string? HostTeamId)> CallerAsync(ServerCallContext context, string? hostId)
+    {
+        var found = await authenticator.AuthenticateAsync(context.RequestHeaders.GetValue("authorization"), hostId, context.CancellationToken);
+        rates.Called(found.Caller);
+        return found;
     }
 
     private static TeamRole? RoleIn(Principal caller, string teamId) => caller switch

@@ -14,8 +14,10 @@ internal sealed class Authenticator(
         where c.secret_hash = @hash
         """;
 
-    private const string ApiKeySql = """
-        select k.api_key_id, k.team_id, k.secret_hash, k.role, t.suspended_at
+    private const string HostTeamSql = "select h.team_id from hosts h where h.host_id = @hostId and h.deleted_at is null";
+
+    private const string ApiKeySql = $"""
+        select k.api_key_id, k.team_id, k.secret_hash, k.role, t.suspended_at, ({HostTeamSql}) as host_team_id
         from api_keys k join teams t on t.team_id = k.team_id where k.secret_hash = @hash and k.revoked_at is null
         """;
 
@@ -31,7 +33,13 @@ internal sealed class Authenticator(
     /// <summary>The principal behind an <c>authorization</c> header.</summary>
     /// <exception cref="HubException">CREDENTIAL_MISSING, CREDENTIAL_INVALID, CREDENTIAL_REVOKED.</exception>
     /// <exception cref="StoreUnavailableException">The credential could not be looked up: never taken for an invalid one.</exception>
-    public async Task<Principal> AuthenticateAsync(string? authorization, CancellationToken cancellation)
+    public async Task<Principal> AuthenticateAsync(string? authorization, CancellationToken cancellation) =>
+        (await AuthenticateAsync(authorization, hostId: null, cancellation)).Caller;
+
+    /// <inheritdoc cref="AuthenticateAsync(string?, CancellationToken)"/>
+    /// <param name="hostId">A host whose team is looked up with the credential, unless that is a host's own.</param>
+    /// <returns>The team is null where there is no such host. Whether the caller may know of it has to be checked.</returns>
+    public async Task<(Principal Caller, string? HostTeamId)> AuthenticateAsync(string? authorization, string? hostId, CancellationToken cancellation)
     {
         if (string.IsNullOrEmpty(authorization))
         {
@@ -46,12 +54,12 @@ internal sealed class Authenticator(
 
         if (token.StartsWith(Secret.HostCredentialPrefix, StringComparison.Ordinal))
         {
-            return await NodeAsync(token, cancellation);
+            return (await NodeAsync(token, cancellation), null);
         }
 
         return token.StartsWith(Secret.ApiKeyPrefix, StringComparison.Ordinal)
-            ? await ApiKeyAsync(token, cancellation)
-            : await UserAsync(token, cancellation);
+            ? await ApiKeyAsync(token, hostId, cancellation)
+            : await UserAsync(token, hostId, cancellation);
     }
 
     /// <summary>The token of an authorization header; empty if there is none.</summary>
@@ -84,35 +92,39 @@ internal sealed class Authenticator(
         };
     }
 
-    private async Task<Principal> ApiKeyAsync(string token, CancellationToken cancellation)
+    private async Task<(Principal Caller, string? HostTeamId)> ApiKeyAsync(string token, string? hostId, CancellationToken cancellation)
     {
         var row = await store.QuerySingleOrDefaultAsync<ApiKeyRow>(
-            TeamScope.System, ApiKeySql, new { hash = Secret.Hash(token) }, cancellation);
+            TeamScope.System, ApiKeySql, new { hash = Secret.Hash(token), hostId }, cancellation);
         if (row is null || !Secret.Matches(token, row.SecretHash))
         {
             throw Invalid();
         }
 
         return row.SuspendedAt is null
-            ? new Principal.ApiKey(row.TeamId, row.ApiKeyId, Roles.Parse(row.Role))
+            ? (new Principal.ApiKey(row.TeamId, row.ApiKeyId, Roles.Parse(row.Role)), row.HostTeamId)
             : throw Access.TeamSuspended(row.TeamId);
     }
 
-    private async Task<Principal> UserAsync(string token, CancellationToken cancellation)
+    private async Task<(Principal Caller, string? HostTeamId)> UserAsync(string token, string? hostId, CancellationToken cancellation)
     {
-        if (userTokens.Check(token) is { } own)
+        var known = userTokens.Check(token);
+        if (known is null && supabaseTokens is not null && await supabaseTokens.CheckAsync(token, cancellation) is { } external)
         {
-            return await FindUserAsync(own, cancellation) ?? throw Invalid();
+            known = await TokenOfAsync(external, cancellation);
         }
 
-        return supabaseTokens is not null && await supabaseTokens.CheckAsync(token, cancellation) is { } external
-            ? await ExternalAsync(external, cancellation)
+        return known is not null && await FindUserAsync(known, hostId, cancellation) is ({ } user, var hostTeamId)
+            ? (user, hostTeamId)
             : throw Invalid();
     }
 
     /// <summary>The user behind somebody whom the identity provider knows; who is new here is let in as far as sign-up allows.</summary>
     /// <exception cref="HubException">SIGNUP_CLOSED, EMAIL_TAKEN.</exception>
-    public async Task<Principal.User> ExternalAsync(ExternalUser external, CancellationToken cancellation)
+    public async Task<Principal.User> ExternalAsync(ExternalUser external, CancellationToken cancellation) =>
+        await FindUserAsync(await TokenOfAsync(external, cancellation), cancellation) ?? throw Invalid();
+
+    private async Task<UserToken> TokenOfAsync(ExternalUser external, CancellationToken cancellation)
     {
         const string byExternalId = "select user_id from users where external_id = @ExternalId";
         var userId = await store.QuerySingleOrDefaultAsync<string>(TeamScope.System, byExternalId, external, cancellation);
@@ -121,29 +133,33 @@ internal sealed class Authenticator(
             tx => tx.QuerySingleOrDefault<string>(byExternalId, external)
                 ?? admission.Admit(tx, new Newcomer(external.Email, external.Email, ExternalId: external.ExternalId)).UserId,
             cancellation);
-        return await FindUserAsync(new UserToken(userId, GoodUntil: external.GoodUntil), cancellation) ?? throw Invalid();
+        return new UserToken(userId, GoodUntil: external.GoodUntil);
     }
 
     /// <summary>A user with the present roles, or null if there is none (any more), or the token or its session has ended.</summary>
     public async Task<Principal.User?> FindUserAsync(UserToken token, CancellationToken cancellation) =>
-        token.GoodUntil <= time.GetUtcNow() ? null : await store.ReadAsync(
+        (await FindUserAsync(token, hostId: null, cancellation)).User;
+
+    private async Task<(Principal.User? User, string? HostTeamId)> FindUserAsync(UserToken token, string? hostId, CancellationToken cancellation) =>
+        token.GoodUntil <= time.GetUtcNow() ? default : await store.ReadAsync<(Principal.User?, string?)>(
             TeamScope.System,
             async reader =>
             {
                 var user = await reader.QuerySingleOrDefaultAsync<UserRow>(UserSql, token);
                 if (user is null)
                 {
-                    return null;
+                    return default;
                 }
 
                 var teams = await reader.QueryAsync<TeamRow>(TeamsSql, new { token.UserId });
-                return new Principal.User(
+                var caller = new Principal.User(
                     user.UserId, user.Email, teams.ToDictionary(row => row.TeamId, row => Roles.Parse(row.Role)))
                 {
                     FullName = user.Name,
                     Token = token,
                     Suspended = teams.Where(row => row.SuspendedAt is not null).Select(row => row.TeamId).ToHashSet(),
                 };
+                return (caller, hostId is null ? null : await reader.QuerySingleOrDefaultAsync<string>(HostTeamSql, new { hostId }));
             },
             cancellation);
 
@@ -174,7 +190,7 @@ internal sealed class Authenticator(
             : CredentialState.Valid;
     }
 
-    private sealed record ApiKeyRow(string ApiKeyId, string TeamId, string SecretHash, string Role, long? SuspendedAt);
+    private sealed record ApiKeyRow(string ApiKeyId, string TeamId, string SecretHash, string Role, long? SuspendedAt, string? HostTeamId);
 
     private sealed record TeamRow(string TeamId, string Role, long? SuspendedAt);
 }

@@ -30,11 +30,11 @@ internal sealed class PostgresEngine : StoreEngine
 
     private const string ReadOnlySql = "set_config('transaction_read_only', 'on', true)";
 
-    // How a list is read best depends on how much its host has, which a plan made for any host does not know. What is written for a team is
-    // found by key: one plan is as good as another, and takes as long to make as the statement takes to run. What is done for all teams is
-    // either, so the server chooses; that plan is not made anew where it is by key.
-    private const string PlansOfReads = "force_custom_plan";
-    private const string PlansOfWrites = "force_generic_plan";
+    // How a list is read best depends on how much its host has, which a plan made for any host does not know. For what is found by key, as is
+    // all that is written for a team, one plan is as good as another, and takes longer to make than the statement takes to run. What is done
+    // for all teams is either, so the server chooses; that plan is not made anew where it is by key.
+    private const string PlansOfLists = "force_custom_plan";
+    private const string PlansByKey = "force_generic_plan";
     private const string PlansOfSystem = "auto";
 
     /// <summary>Numbers and inserts at once; an event knows how many of its team come after it.</summary>
@@ -141,7 +141,7 @@ internal sealed class PostgresEngine : StoreEngine
     }
 
     public override void EnterScope(DbConnection connection, DbTransaction transaction, TeamScope scope) =>
-        connection.Execute(EnterScopeSql, ValuesOf(scope, PlansOfWrites), transaction);
+        connection.Execute(EnterScopeSql, ValuesOf(scope, PlansByKey), transaction);
 
     public override IReadOnlyList<T> Query<T>(
         DbConnection connection, DbTransaction transaction, TeamScope? enter, string sql, DynamicParameters values)
@@ -151,7 +151,7 @@ internal sealed class PostgresEngine : StoreEngine
             return connection.Query<T>(sql, values, transaction).AsList();
         }
 
-        values.AddDynamicParams(ValuesOf(scope, PlansOfWrites));
+        values.AddDynamicParams(ValuesOf(scope, PlansByKey));
         using var results = connection.QueryMultiple($"{EnterScopeSql}; {sql}", values, transaction);
         results.ReadSingle<string>();
         return results.Read<T>().AsList();
@@ -160,7 +160,7 @@ internal sealed class PostgresEngine : StoreEngine
     public override void BeginJob(DbConnection connection, DbTransaction transaction, TeamScope scope, bool releasePrevious)
     {
         var savepoint = releasePrevious ? "release savepoint job; savepoint job; " : "savepoint job; ";
-        connection.Execute(savepoint + EnterScopeSql, ValuesOf(scope, PlansOfWrites), transaction);
+        connection.Execute(savepoint + EnterScopeSql, ValuesOf(scope, PlansByKey), transaction);
     }
 
     public override void Execute(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls)
@@ -177,7 +177,7 @@ internal sealed class PostgresEngine : StoreEngine
         using var batch = BatchOf(connection, transaction, before);
         if (enter is { } scope)
         {
-            Add(batch, EnterScopeSql, [("scope_role", Role), ("scope_teams", scope.Csv), ("scope_plans", PlansOfWrites)]);
+            Add(batch, EnterScopeSql, [("scope_role", Role), ("scope_teams", scope.Csv), ("scope_plans", PlansByKey)]);
         }
 
         Add(batch, WriteEventsSql, [
@@ -210,16 +210,17 @@ internal sealed class PostgresEngine : StoreEngine
     {
         await using var connection = await _readers.OpenConnectionAsync(ct);
         await using var transaction = await connection.BeginTransactionAsync(IsolationLevel.RepeatableRead, ct);
-        var result = await read(ReaderOf(scope, connection, transaction, ct));
+        var result = await read(ReaderOf(scope, PlansOfLists, connection, transaction, ct));
         await transaction.CommitAsync(ct);
         return result;
     }
 
-    public override async Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, CancellationToken ct)
+    public override async Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, bool byKey, CancellationToken ct)
     {
         // What goes in one round trip is a transaction of its own, which saves the round trip of a commit.
         await using var connection = await _readers.OpenConnectionAsync(ct);
-        return await ReaderOf(scope, connection, transaction: null, ct).QueryAsync<T>(sql, args);
+        var plans = byKey ? PlansByKey : PlansOfLists;
+        return await ReaderOf(scope, plans, connection, transaction: null, ct).QueryAsync<T>(sql, args);
     }
 
     public override void LockMigrations(DbConnection connection, DbTransaction transaction) =>
@@ -298,8 +299,8 @@ internal sealed class PostgresEngine : StoreEngine
         await _readers.DisposeAsync();
     }
 
-    private StoreReader ReaderOf(TeamScope scope, DbConnection connection, DbTransaction? transaction, CancellationToken ct) =>
-        new(_dialect, connection, transaction, ct, $"{EnterScopeSql}, {ReadOnlySql}", ValuesOf(scope, PlansOfReads));
+    private StoreReader ReaderOf(TeamScope scope, string plans, DbConnection connection, DbTransaction? transaction, CancellationToken ct) =>
+        new(_dialect, connection, transaction, ct, $"{EnterScopeSql}, {ReadOnlySql}", ValuesOf(scope, plans));
 
     private static NpgsqlBatch BatchOf(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls)
     {

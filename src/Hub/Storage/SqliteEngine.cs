@@ -199,7 +199,7 @@ internal sealed class SqliteEngine : StoreEngine
         ct);
 
     // A statement alone sees one snapshot as it is.
-    public override Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, CancellationToken ct) =>
+    public override Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, bool byKey, CancellationToken ct) =>
         OnReaderAsync(connection => new StoreReader(_dialect, connection, transaction: null, ct).QueryAsync<T>(sql, args), ct);
 
     public override void LockMigrations(DbConnection connection, DbTransaction transaction)

@@ -107,15 +107,19 @@ internal sealed class Store : IAsyncDisposable
 
     /// <summary>A read of one query.</summary>
     public Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args = null, CancellationToken ct = default) =>
-        TryAsync(() => _engine.QueryAsync<T>(scope, sql, args, ct), ct);
+        TryAsync(() => _engine.QueryAsync<T>(scope, sql, args, byKey: false, ct), ct);
 
-    /// <inheritdoc cref="QueryAsync"/>
+    /// <summary>A read of one query that finds its rows by key: few, however much is stored.</summary>
+    public Task<IReadOnlyList<T>> FindAsync<T>(TeamScope scope, string sql, object? args = null, CancellationToken ct = default) =>
+        TryAsync(() => _engine.QueryAsync<T>(scope, sql, args, byKey: true, ct), ct);
+
+    /// <inheritdoc cref="FindAsync"/>
     public async Task<T> QuerySingleAsync<T>(TeamScope scope, string sql, object? args = null, CancellationToken ct = default) =>
-        (await QueryAsync<T>(scope, sql, args, ct)).Single();
+        (await FindAsync<T>(scope, sql, args, ct)).Single();
 
-    /// <inheritdoc cref="QueryAsync"/>
+    /// <inheritdoc cref="FindAsync"/>
     public async Task<T?> QuerySingleOrDefaultAsync<T>(TeamScope scope, string sql, object? args = null, CancellationToken ct = default) =>
-        (await QueryAsync<T>(scope, sql, args, ct)).SingleOrDefault();
+        (await FindAsync<T>(scope, sql, args, ct)).SingleOrDefault();
 
     public async ValueTask DisposeAsync()
     {

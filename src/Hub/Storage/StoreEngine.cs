@@ -84,8 +84,8 @@ internal abstract class StoreEngine : IAsyncDisposable
     public abstract Task<T> ReadAsync<T>(TeamScope scope, Func<StoreReader, Task<T>> read, CancellationToken ct);
 
     /// <summary>A read of one query.</summary>
-    public virtual Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, CancellationToken ct) =>
-        ReadAsync(scope, reader => reader.QueryAsync<T>(sql, args), ct);
+    /// <param name="byKey">It finds its rows by key.</param>
+    public abstract Task<IReadOnlyList<T>> QueryAsync<T>(TeamScope scope, string sql, object? args, bool byKey, CancellationToken ct);
 
     /// <summary>Holds off every other process that migrates, until the transaction ends.</summary>
     public abstract void LockMigrations(DbConnection connection, DbTransaction transaction);
