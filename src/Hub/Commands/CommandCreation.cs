@@ -54,38 +54,6 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         Column<CommandRow>.Of("host_id", row => row.HostId),
         Column<CommandRow>.Of("idempotency_key", row => row.IdempotencyKey));
 
-    private static readonly RowsStatement<CommandRow> Insert = new(
-        """
-        insert into commands (command_id, team_id, host_id, type, payload, state, reason, attempt, max_attempts, idempotency_key, fingerprint,
-            created_by, created_at, updated_at, accept_by, finish_within, journal_id, cancel_reason, error, traceparent, approval_policy,
-            approver_role, creator_may_decide)
-        select r.command_id, r.team_id, r.host_id, r.type, r.payload, r.state, r.reason, r.attempt, r.max_attempts, r.idempotency_key,
-            r.fingerprint, r.created_by, r.created_at, r.created_at, r.accept_by, r.finish_within, '', '', '', r.traceparent,
-            r.approval_policy, r.approver_role, r.creator_may_decide
-        from {rows};
-        insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
-        select r.team_id, r.command_id, 1, r.state, r.reason, r.attempt, r.created_at, '' from {rows}
-        """,
-        Column<CommandRow>.Of("command_id", row => row.CommandId),
-        Column<CommandRow>.Of("team_id", row => row.TeamId),
-        Column<CommandRow>.Of("host_id", row => row.HostId),
-        Column<CommandRow>.Of("type", row => row.Type),
-        Column<CommandRow>.Of("payload", row => row.Payload),
-        Column<CommandRow>.Of("state", row => row.State),
-        Column<CommandRow>.Of("reason", row => row.Reason),
-        Column<CommandRow>.Of("attempt", row => row.Attempt),
-        Column<CommandRow>.Of("max_attempts", row => row.MaxAttempts),
-        Column<CommandRow>.Of("idempotency_key", row => row.IdempotencyKey),
-        Column<CommandRow>.Of("fingerprint", row => row.Fingerprint),
-        Column<CommandRow>.Of("created_by", row => row.CreatedBy),
-        Column<CommandRow>.Of("created_at", row => row.CreatedAt),
-        Column<CommandRow>.Of("accept_by", row => row.AcceptBy),
-        Column<CommandRow>.Of("finish_within", row => row.FinishWithin),
-        Column<CommandRow>.Of("traceparent", row => row.Traceparent),
-        Column<CommandRow>.Of("approval_policy", row => row.ApprovalPolicy),
-        Column<CommandRow>.Of("approver_role", row => row.ApproverRole),
-        Column<CommandRow>.Of("creator_may_decide", row => row.CreatorMayDecide));
-
     /// <summary>Creates the command and lets its node's link know, or answers a repeat with the one that exists.</summary>
     /// <exception cref="HubException">INVALID_FIELD, IDEMPOTENCY_KEY_REUSED, COMMAND_TYPE_UNKNOWN, COMMANDS_PENDING_MAX.</exception>
     public async Task<(CommandRow Command, bool Created)> CreateAsync(
@@ -159,8 +127,7 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         return (creation.Command!, creation.IsNew);
     }
 
-    // It is created, and offered.
-    int ISharedWork<Draft, Creation>.Weight(Draft input) => 2;
+    int ISharedWork<Draft, Creation>.Weight(Draft input) => 1;
 
     IReadOnlyList<Creation> ISharedWork<Draft, Creation>.Run(StoreTransaction tx, IReadOnlyList<Draft> inputs)
     {
@@ -179,26 +146,26 @@ internal sealed partial class CommandCreation(Store store, LinkRegistry links, T
         }
 
         var rows = creations.Where(creation => creation.IsNew).Select(creation => creation.Command!).ToList();
-        tx.Execute(Insert, rows);
-        AuditLog.Append(tx, inputs.Zip(creations).Where(made => made.Second.IsNew).Select(made => ActOf(made.First)));
-        foreach (var row in rows)
-        {
-            tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
-        }
-
         var queued = rows.Where(row => row.StateValue == CommandState.Queued).ToLookup(row => row.HostId);
         CommandRows.Change(tx, commands =>
         {
             for (var i = 0; i < inputs.Count; i++)
             {
+                if (creations[i] is not { IsNew: true, Command: { } row })
+                {
+                    continue;
+                }
+
+                commands.Create(row);
                 // Behind others its turn comes when the link takes them.
-                if (inputs[i].Link is { } link && creations[i] is { IsNew: true, Command: { StateValue: CommandState.Queued } row }
+                if (inputs[i].Link is { } link && row.StateValue == CommandState.Queued
                     && !facts[row.CommandId].HasQueued && queued[row.HostId].Count() == 1)
                 {
                     creations[i] = creations[i] with { Offers = link.TakeOffers(commands, row) };
                 }
             }
         });
+        AuditLog.Append(tx, inputs.Zip(creations).Where(made => made.Second.IsNew).Select(made => ActOf(made.First)));
         return creations;
     }
 

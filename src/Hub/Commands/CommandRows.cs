@@ -4,54 +4,96 @@ using Hub.Storage;
 namespace Hub.Commands;
 
 /// <summary>
-/// The commands that a job works on. Each is read once, under a lock until the commit, and changed in memory; transitions are written
-/// together, with an entry each in the timeline.
+/// The commands that a job works on. Each is read once, under a lock until the commit, and changed in memory; what became of it is written
+/// once, with an entry in the timeline for each transition.
 /// </summary>
 internal sealed class CommandRows
 {
-    /// <summary>
-    /// A transition, and the row as it is after it. Of the transitions of a command the last has the row to write. Steps count on from the
-    /// last that is stored: where the statement runs for each row, as on SQLite, that is the one before.
-    /// </summary>
-    private static readonly RowsStatement<Transition> Transitions = new(
+    /// <summary>Steps count on from the last that is stored: where the statement runs for each row, as on SQLite, that is the one before.</summary>
+    private static readonly RowsStatement<Step> Steps = new(
         """
         insert into command_timeline (team_id, command_id, step, state, reason, attempt, at, detail)
         select r.team_id, r.command_id,
-            (select max(t.step) from command_timeline t where t.command_id = r.command_id)
+            coalesce((select max(t.step) from command_timeline t where t.command_id = r.command_id), 0)
                 + row_number() over (partition by r.command_id order by r.place),
-            r.step_state, r.step_reason, r.attempt, r.at, r.detail
-        from {rows};
-        update commands set state = r.state, reason = r.reason, attempt = r.attempt, updated_at = r.at, offered_until = r.offered_until,
+            r.state, r.reason, r.attempt, r.at, r.detail
+        from {rows}
+        """,
+        Column<Step>.Of("place", step => step.Place),
+        Column<Step>.Of("team_id", step => step.TeamId),
+        Column<Step>.Of("command_id", step => step.CommandId),
+        Column<Step>.Of("state", step => step.State),
+        Column<Step>.Of("reason", step => step.Reason),
+        Column<Step>.Of("attempt", step => step.Attempt),
+        Column<Step>.Of("at", step => step.At),
+        Column<Step>.Of("detail", step => step.Detail));
+
+    /// <summary>What transitions change.</summary>
+    private static readonly Column<Written>[] Moved =
+    [
+        Column<Written>.Of("command_id", written => written.Row.CommandId),
+        Column<Written>.Of("state", written => written.Row.State),
+        Column<Written>.Of("reason", written => written.Row.Reason),
+        Column<Written>.Of("attempt", written => written.Row.Attempt),
+        Column<Written>.Of("updated_at", written => written.Row.UpdatedAt),
+        Column<Written>.Of("offered_until", written => written.Row.OfferedUntil),
+        Column<Written>.Of("accepted_at", written => written.Row.AcceptedAt),
+        Column<Written>.Of("finish_by", written => written.Row.FinishBy),
+        Column<Written>.Of("finished_at", written => written.Row.FinishedAt),
+        Column<Written>.Of("journal_id", written => written.Row.JournalId),
+        Column<Written>.Of("cancel_by", written => written.Row.CancelBy),
+        Column<Written>.Of("result", written => written.Result),
+        Column<Written>.Of("error", written => written.Row.Error),
+    ];
+
+    private static readonly RowsStatement<Written> Updates = new(
+        """
+        update commands set state = r.state, reason = r.reason, attempt = r.attempt, updated_at = r.updated_at, offered_until = r.offered_until,
             accepted_at = r.accepted_at, finish_by = r.finish_by, finished_at = r.finished_at, journal_id = r.journal_id, cancel_by = r.cancel_by,
             result = coalesce(r.result, commands.result), error = r.error
-        from {rows} where commands.command_id = r.command_id and r.is_last = 1
+        from {rows} where commands.command_id = r.command_id
         """,
-        Column<Transition>.Of("place", step => step.Place),
-        Column<Transition>.Of("is_last", step => step.IsLast ? 1L : 0L),
-        Column<Transition>.Of("team_id", step => step.Row.TeamId),
-        Column<Transition>.Of("command_id", step => step.Row.CommandId),
-        Column<Transition>.Of("at", step => step.At),
-        Column<Transition>.Of("step_state", step => step.State),
-        Column<Transition>.Of("step_reason", step => step.Reason),
-        Column<Transition>.Of("detail", step => step.Detail),
-        Column<Transition>.Of("state", step => step.Row.State),
-        Column<Transition>.Of("reason", step => step.Row.Reason),
-        Column<Transition>.Of("attempt", step => step.Row.Attempt),
-        Column<Transition>.Of("offered_until", step => step.Row.OfferedUntil),
-        Column<Transition>.Of("accepted_at", step => step.Row.AcceptedAt),
-        Column<Transition>.Of("finish_by", step => step.Row.FinishBy),
-        Column<Transition>.Of("finished_at", step => step.Row.FinishedAt),
-        Column<Transition>.Of("journal_id", step => step.Row.JournalId),
-        Column<Transition>.Of("cancel_by", step => step.Row.CancelBy),
-        Column<Transition>.Of("result", step => step.Result),
-        Column<Transition>.Of("error", step => step.Row.Error));
+        Moved);
+
+    private static readonly RowsStatement<Written> Inserts = new(
+        """
+        insert into commands (command_id, team_id, host_id, type, payload, state, reason, attempt, max_attempts, idempotency_key, fingerprint,
+            created_by, created_at, updated_at, accept_by, finish_within, offered_until, accepted_at, finish_by, finished_at, journal_id, cancel_by,
+            cancel_reason, result, error, traceparent, approval_policy, approver_role, creator_may_decide)
+        select r.command_id, r.team_id, r.host_id, r.type, r.payload, r.state, r.reason, r.attempt, r.max_attempts, r.idempotency_key,
+            r.fingerprint, r.created_by, r.created_at, r.updated_at, r.accept_by, r.finish_within, r.offered_until, r.accepted_at, r.finish_by,
+            r.finished_at, r.journal_id, r.cancel_by, '', r.result, r.error, r.traceparent, r.approval_policy, r.approver_role,
+            r.creator_may_decide
+        from {rows}
+        """,
+        [
+            .. Moved,
+            Column<Written>.Of("team_id", written => written.Row.TeamId),
+            Column<Written>.Of("host_id", written => written.Row.HostId),
+            Column<Written>.Of("type", written => written.Row.Type),
+            Column<Written>.Of("payload", written => written.Row.Payload),
+            Column<Written>.Of("max_attempts", written => written.Row.MaxAttempts),
+            Column<Written>.Of("idempotency_key", written => written.Row.IdempotencyKey),
+            Column<Written>.Of("fingerprint", written => written.Row.Fingerprint),
+            Column<Written>.Of("created_by", written => written.Row.CreatedBy),
+            Column<Written>.Of("created_at", written => written.Row.CreatedAt),
+            Column<Written>.Of("accept_by", written => written.Row.AcceptBy),
+            Column<Written>.Of("finish_within", written => written.Row.FinishWithin),
+            Column<Written>.Of("traceparent", written => written.Row.Traceparent),
+            Column<Written>.Of("approval_policy", written => written.Row.ApprovalPolicy),
+            Column<Written>.Of("approver_role", written => written.Row.ApproverRole),
+            Column<Written>.Of("creator_may_decide", written => written.Row.CreatorMayDecide),
+        ]);
 
     private readonly StoreTransaction _tx;
 
     // Null where there is none.
     private readonly Dictionary<(string HostId, string CommandId), CommandRow?> _known = [];
 
-    private readonly List<Transition> _made = [];
+    private readonly List<Step> _steps = [];
+
+    // As they are after the last of their transitions.
+    private readonly Dictionary<string, Written> _written = new(StringComparer.Ordinal);
 
     private CommandRows(StoreTransaction tx)
     {
@@ -119,6 +161,13 @@ internal sealed class CommandRows
         return rows;
     }
 
+    /// <summary>Makes a command as it is, which is the first entry of its timeline, and its watchers hear of it.</summary>
+    public void Create(CommandRow row)
+    {
+        Write(row, row.StateValue, row.ReasonValue, detail: "", row.Result);
+        _written[row.CommandId] = _written[row.CommandId] with { IsNew = true };
+    }
+
     /// <summary>Makes a transition of the command, and its watchers hear of it.</summary>
     /// <param name="after">What is otherwise than before, besides state and reason.</param>
     public CommandRow Move(CommandRow row, CommandState state, CommandReason reason, string detail = "", Func<CommandRow, CommandRow>? after = null)
@@ -141,7 +190,7 @@ internal sealed class CommandRows
 
         moved = after?.Invoke(moved) ?? moved;
         Write(moved, state, reason, detail, moved.Result == row.Result ? null : moved.Result);
-        return Changed(moved);
+        return moved;
     }
 
     /// <summary>Writes into the timeline what does not change the command.</summary>
@@ -154,37 +203,46 @@ internal sealed class CommandRows
     {
         Save();
         _tx.Execute($"update commands set {columns} where command_id = @CommandId", changed);
-        return Changed(changed);
+        _known[(changed.HostId, changed.CommandId)] = changed;
+        AppendEvent(changed);
+        return changed;
     }
 
-    private void Write(CommandRow row, CommandState state, CommandReason reason, string detail, string? result) => _made.Add(new Transition(
-        row, EnumText<CommandState>.Of(state), EnumText<CommandReason>.Of(reason), detail, result, _tx.NowMs, _made.Count));
-
-    private CommandRow Changed(CommandRow row)
+    /// <param name="result">Null leaves the one that is stored.</param>
+    private void Write(CommandRow row, CommandState state, CommandReason reason, string detail, string? result)
     {
+        _steps.Add(new Step(
+            _steps.Count, row.TeamId, row.CommandId, EnumText<CommandState>.Of(state), EnumText<CommandReason>.Of(reason), row.Attempt, _tx.NowMs,
+            detail));
+        var before = _written.GetValueOrDefault(row.CommandId);
+        _written[row.CommandId] = new Written(row, result ?? before.Result, before.IsNew);
         _known[(row.HostId, row.CommandId)] = row;
-        _tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
-        return row;
     }
+
+    private void AppendEvent(CommandRow row) =>
+        _tx.AppendEvent(row.TeamId, EnumText<WatchKind>.Of(WatchKind.Command), row.HostId, row.CommandId, row.Attempt);
 
     private void Save()
     {
-        var last = new HashSet<string>(StringComparer.Ordinal);
-        for (var i = _made.Count - 1; i >= 0; i--)
+        _tx.Execute(Inserts, [.. _written.Values.Where(written => written.IsNew)]);
+        _tx.Execute(Updates, [.. _written.Values.Where(written => !written.IsNew)]);
+        _tx.Execute(Steps, [.. _steps]);
+        foreach (var written in _written.Values)
         {
-            _made[i] = _made[i] with { IsLast = last.Add(_made[i].Row.CommandId) };
+            AppendEvent(written.Row);
         }
 
-        _tx.Execute(Transitions, [.. _made]);
-        _made.Clear();
+        _steps.Clear();
+        _written.Clear();
     }
 
     private IReadOnlyList<CommandRow> Read(string condition, object args) =>
         _tx.Query<CommandRow>($"select {CommandRow.Columns} from commands c where {condition}{_tx.Dialect.ForUpdate}", args);
 
-    /// <param name="Row">As it is afterwards.</param>
-    /// <param name="Result">Null leaves the one that is stored.</param>
     /// <param name="Place">Among those of the job.</param>
-    private readonly record struct Transition(
-        CommandRow Row, string State, string Reason, string Detail, string? Result, long At, long Place, bool IsLast = false);
+    private readonly record struct Step(
+        long Place, string TeamId, string CommandId, string State, string Reason, long Attempt, long At, string Detail);
+
+    /// <param name="Result">Null leaves the one that is stored.</param>
+    private readonly record struct Written(CommandRow Row, string? Result, bool IsNew);
 }
