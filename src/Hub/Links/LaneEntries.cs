@@ -26,10 +26,6 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
 
     private const int DetailMax = 500;
 
-    private static readonly RowsStatement<string> Positions = new(
-        "select l.host_id, l.commands_seq, l.chat_seq, l.data_seq, l.bulk_seq from {rows} join links l on l.host_id = r.host_id",
-        Column<string>.Of("host_id", hostId => hostId));
-
     private static readonly Dictionary<Lane, RowsStatement<Position>> Moves =
         new[] { Lane.Commands, Lane.Chat, Lane.Data, Lane.Bulk }.ToDictionary(lane => lane, lane => new RowsStatement<Position>(
             $"update links set {Column(lane)} = r.seq, journal_epoch = r.epoch from {{rows}} where links.host_id = r.host_id and links.{Column(lane)} < r.seq",
@@ -43,7 +39,6 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
     /// <summary>Applies batches of any hosts, in their order.</summary>
     public IReadOnlyList<BatchAnswer> Run(StoreTransaction tx, IReadOnlyList<LaneBatch> inputs)
     {
-        var positions = PositionsOf(tx, inputs.Select(input => input.Link.HostId));
         var moves = new Dictionary<(string HostId, Lane), Position>();
         var deltas = new List<(Ack Ack, Delta Delta, RecordChange Change)>();
         var reports = new List<CommandReport>();
@@ -51,12 +46,11 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
         for (var i = 0; i < inputs.Count; i++)
         {
             var (link, batch, isLast) = inputs[i];
-            var key = (link.HostId, batch.Lane);
-            var stored = moves.TryGetValue(key, out var moved) ? moved.Seq : positions[link.HostId].Of(batch.Lane);
+            var stored = PositionOf(tx, link, batch.Lane);
             answers[i] = Apply(tx, link, batch, stored, isLast, deltas, reports);
             if (isLast && answers[i].Ack is { } ack && ack.Seq > stored)
             {
-                moves[key] = new Position(link, ack.Seq);
+                moves[(link.HostId, batch.Lane)] = Move(tx, link, batch.Lane, ack.Seq);
             }
         }
 
@@ -133,7 +127,7 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
     public BatchAnswer SetAside(StoreTransaction tx, LaneBatch input, string constraint)
     {
         var (link, batch, isLast) = input;
-        var stored = PositionsOf(tx, [link.HostId])[link.HostId].Of(batch.Lane);
+        var stored = PositionOf(tx, link, batch.Lane);
         if (batch.LastSeq <= stored || batch.FirstSeq > stored + 1)
         {
             return Run(tx, [input])[0];
@@ -153,7 +147,7 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
 
         if (isLast)
         {
-            tx.Execute(Moves[batch.Lane], [new Position(link, batch.LastSeq)]);
+            tx.Execute(Moves[batch.Lane], [Move(tx, link, batch.Lane, batch.LastSeq)]);
         }
 
         return new BatchAnswer(ack, null);
@@ -177,8 +171,30 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
             }),
     ];
 
-    private static Dictionary<string, PositionsRow> PositionsOf(StoreTransaction tx, IEnumerable<string> hostIds) =>
-        tx.Query<string, PositionsRow>(Positions, [.. hostIds.Distinct(StringComparer.Ordinal)]).ToDictionary(row => row.HostId, StringComparer.Ordinal);
+    private static long PositionOf(StoreTransaction tx, LinkIdentity link, Lane lane)
+    {
+        var row = tx.LinkOf(link.HostId);
+        return lane switch
+        {
+            Lane.Commands => row.CommandsSeq,
+            Lane.Chat => row.ChatSeq,
+            Lane.Data => row.DataSeq,
+            _ => row.BulkSeq,
+        };
+    }
+
+    private static Position Move(StoreTransaction tx, LinkIdentity link, Lane lane, long seq)
+    {
+        var row = tx.LinkOf(link.HostId);
+        tx.Moved(lane switch
+        {
+            Lane.Commands => row with { CommandsSeq = seq },
+            Lane.Chat => row with { ChatSeq = seq },
+            Lane.Data => row with { DataSeq = seq },
+            _ => row with { BulkSeq = seq },
+        });
+        return new Position(link, seq);
+    }
 
     private static string Column(Lane lane) => lane switch
     {
@@ -435,17 +451,6 @@ internal sealed class LaneEntries(RecordStore records, StoreGuards guards) : ISh
 
     /// <summary>What a node says of a command, and the answer that it gets.</summary>
     private sealed record CommandReport(LinkIdentity Link, string CommandId, Entry Entry, Ack Ack);
-
-    private sealed record PositionsRow(string HostId, long CommandsSeq, long ChatSeq, long DataSeq, long BulkSeq)
-    {
-        public long Of(Lane lane) => lane switch
-        {
-            Lane.Commands => CommandsSeq,
-            Lane.Chat => ChatSeq,
-            Lane.Data => DataSeq,
-            _ => BulkSeq,
-        };
-    }
 
     private sealed record RejectedRow(string Lane, long Seq, string RecordId, string Reason, string Detail);
 

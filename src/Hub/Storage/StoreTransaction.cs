@@ -19,9 +19,11 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
 
     private readonly List<RowsCall> _unsent = [];
 
-    private readonly Dictionary<string, long> _epochs = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, FencedLink> _links = new(StringComparer.Ordinal);
 
     private readonly Dictionary<string, long> _jobEpochs = new(StringComparer.Ordinal);
+
+    private readonly Dictionary<string, FencedLink> _jobLinks = new(StringComparer.Ordinal);
 
     private List<Action> _jobEffects = [];
 
@@ -94,6 +96,21 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         return epoch;
     }
 
+    /// <summary>The row of a host that a fence of the job names.</summary>
+    public FencedLink LinkOf(string hostId)
+    {
+        RequireRunning();
+        return _jobLinks.TryGetValue(hostId, out var moved) ? moved : _links[hostId];
+    }
+
+    /// <summary>Makes what the job writes to the row known to the jobs after it.</summary>
+    /// <param name="link">As it is then.</param>
+    public void Moved(FencedLink link)
+    {
+        RequireRunning();
+        _jobLinks[link.HostId] = link;
+    }
+
     /// <summary>
     /// Does something in memory after the commit, before the job's task completes; effects run in the order of the jobs, on the Writer's
     /// thread, so they are cheap and never fail.
@@ -119,12 +136,12 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         }
     }
 
-    /// <summary>The epochs of the hosts that the group's fences name, as of before the group.</summary>
-    internal void KnowEpochs(IEnumerable<(string HostId, long Epoch)> stored)
+    /// <summary>The rows of the hosts that the group's fences name.</summary>
+    internal void Know(IEnumerable<FencedLink> links)
     {
-        foreach (var (hostId, epoch) in stored)
+        foreach (var link in links)
         {
-            _epochs[hostId] = epoch;
+            _links[link.HostId] = link;
         }
     }
 
@@ -134,7 +151,7 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         {
             return null;
         }
-        long? stored = _epochs.TryGetValue(given.HostId, out var epoch) ? epoch : null;
+        var stored = _links.GetValueOrDefault(given.HostId)?.Epoch;
         return stored == given.Epoch ? null : new LinkFencedException(given, stored);
     }
 
@@ -144,6 +161,7 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         _doom = null;
         _jobEvents.Clear();
         _jobEpochs.Clear();
+        _jobLinks.Clear();
         _jobEffects = [];
     }
 
@@ -161,9 +179,10 @@ internal sealed class StoreTransaction(StoreEngine engine, DbConnection connecti
         }
         _running = false;
         _groupEvents.AddRange(_jobEvents);
+        Know(_jobLinks.Values);
         if (noteEpochs)
         {
-            KnowEpochs(_jobEpochs.Select(raised => (raised.Key, raised.Value)));
+            Know(_jobEpochs.Where(raised => _links.ContainsKey(raised.Key)).Select(raised => _links[raised.Key] with { Epoch = raised.Value }));
         }
         return _jobEffects;
     }

@@ -36,3 +36,9 @@ internal readonly record struct TeamScope
 
 /// <summary>What a link may write as: jobs behind an older epoch than the stored one are refused.</summary>
 internal readonly record struct Fence(string HostId, long Epoch);
+
+/// <summary>The row of a fence's host, as the job finds it: what happened before it in its group is in it.</summary>
+internal sealed record FencedLink(string HostId, long Epoch, long CommandsSeq, long ChatSeq, long DataSeq, long BulkSeq)
+{
+    public const string Columns = "host_id, epoch, commands_seq, chat_seq, data_seq, bulk_seq";
+}

@@ -196,11 +196,11 @@ internal sealed class Writer : IAsyncDisposable
         {
             _condition.ThrowIfLost();
             var open = _connection ??= OpenConnection();
-            var unlocked = _options.Guards.EpochLock ? [] : ReadEpochs(open, null, jobs);
+            var unlocked = _options.Guards.EpochLock ? [] : ReadLinks(open, null, jobs);
             transaction = _engine.BeginWrite(open);
             _scope = null;
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
-            work.KnowEpochs(_options.Guards.EpochLock ? ReadEpochs(open, transaction, jobs) : unlocked);
+            work.Know(_options.Guards.EpochLock ? ReadLinks(open, transaction, jobs) : unlocked);
             left = RunJobs(jobs, open, transaction, work, mayLeave, isCareful, parted);
             published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
@@ -476,10 +476,10 @@ internal sealed class Writer : IAsyncDisposable
     }
 
     /// <summary>
-    /// The stored epochs of the hosts that the jobs' fences name. Within the transaction the rows are locked against a takeover until the
+    /// The rows of the hosts that the jobs' fences name. Within the transaction the rows are locked against a takeover until the
     /// commit; comparing without the lock would let an old link commit after it.
     /// </summary>
-    private IReadOnlyList<(string HostId, long Epoch)> ReadEpochs(DbConnection open, DbTransaction? transaction, ReadOnlySpan<WriteJob> jobs)
+    private IReadOnlyList<FencedLink> ReadLinks(DbConnection open, DbTransaction? transaction, ReadOnlySpan<WriteJob> jobs)
     {
         var hosts = new SortedSet<string>(StringComparer.Ordinal);
         var scopes = new HashSet<TeamScope>();
@@ -496,17 +496,17 @@ internal sealed class Writer : IAsyncDisposable
             return [];
         }
         var dialect = _engine.Dialect;
-        var sql = $"select host_id, epoch from links where {dialect.In("host_id", "hosts")} order by host_id";
+        var sql = $"select {FencedLink.Columns} from links where {dialect.In("host_id", "hosts")} order by host_id";
         var values = new DynamicParameters();
         values.Add("hosts", dialect.InValue(hosts));
         if (transaction is null)
         {
-            return open.Query<(string HostId, long Epoch)>(sql, values).AsList();
+            return open.Query<FencedLink>(sql, values).AsList();
         }
         var scope = scopes.Contains(TeamScope.System) ? TeamScope.System : TeamScope.Of(scopes.Select(s => s.Csv));
-        var epochs = _engine.Query<(string HostId, long Epoch)>(open, transaction, scope, sql + dialect.ForShare, values);
+        var links = _engine.Query<FencedLink>(open, transaction, scope, sql + dialect.ForShare, values);
         _scope = scope;
-        return epochs;
+        return links;
     }
 
     /// <summary>Returns each team's last number.</summary>

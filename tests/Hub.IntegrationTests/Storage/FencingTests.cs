@@ -85,6 +85,32 @@ public abstract class FencingTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Link_MovedEarlierInTheGroup_IsAsTheLastJobThatStoodLeftIt()
+    {
+        await using var store = await Fixture.OpenTestStoreAsync();
+        await store.AddLinkAsync("host", 1).Within();
+
+        var held = await store.HoldWriterAsync();
+        var first = Moving(store, 5, fails: false);
+        var failing = Moving(store, 9, fails: true);
+        var second = Moving(store, 7, fails: false);
+        await held.DisposeAsync();
+
+        Assert.Equal(0, await first.Within());
+        await Assert.ThrowsAsync<InvalidDataException>(() => failing.Within());
+        Assert.Equal(5, await second.Within());
+    }
+
+    /// <summary>Moves the link and tells where it was.</summary>
+    private static Task<long> Moving(Store store, long seq, bool fails) =>
+        store.WriteFencedAsync(Team, new Fence("host", 1), tx =>
+        {
+            var before = tx.LinkOf("host");
+            tx.Moved(before with { DataSeq = seq });
+            return fails ? throw new InvalidDataException() : before.DataSeq;
+        });
+
+    [Fact]
     public async Task Fence_TakeoverInTheGroupFails_OldEpochStaysGood()
     {
         await using var store = await Fixture.OpenTestStoreAsync();

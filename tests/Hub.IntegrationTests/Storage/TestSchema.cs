@@ -14,7 +14,9 @@ internal static class TestSchema
         create table events (
             team_id text not null, seq bigint not null, kind text not null, host_id text, entity_id text not null,
             version bigint not null, at bigint not null, primary key (team_id, seq));
-        create table links (host_id text not null primary key, team_id text not null, epoch bigint not null);
+        create table links (
+            host_id text not null primary key, team_id text not null, epoch bigint not null, commands_seq bigint not null default 0,
+            chat_seq bigint not null default 0, data_seq bigint not null default 0, bulk_seq bigint not null default 0);
         create table parents (parent_id text not null primary key, team_id text not null);
         create table notes (
             note_id text not null primary key,
