@@ -21,12 +21,7 @@ internal sealed class RawReader(DbConnection connection, string userId) : IAsync
     /// <returns>How many rows the last statement gave.</returns>
     public async Task<int> ReadAsync(ReadRoute route)
     {
-        await InTransactionAsync(isSystem: true, UserSql, TeamsSql);
-        if (route.OfHost)
-        {
-            await InTransactionAsync(isSystem: true, HostSql);
-        }
-
+        await InTransactionAsync(isSystem: true, route.OfHost ? [UserSql, TeamsSql, HostSql] : [UserSql, TeamsSql]);
         return await InTransactionAsync(isSystem: false, route.Statements);
     }
 

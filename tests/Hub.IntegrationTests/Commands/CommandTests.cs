@@ -702,6 +702,20 @@ public abstract class CommandTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Command_OfferedAsItIsCreated_IsOneChangeToWatchersAndTwoEntriesOfItsTimeline()
+    {
+        await using var scene = await Scene.SetAsync(Fixture);
+        await using var link = await scene.ConnectAsync();
+
+        var id = await scene.CreateAsync("{\"type\":\"echo\"}");
+        await link.ReadUntilAsync(frame => frame.Offer is not null);
+
+        Assert.Equal(1, await scene.Hub.Store.QuerySingleAsync<long>(
+            TeamScope.Of(HubHost.Team), "select count(*) from events where entity_id = @id", new { id }));
+        Assert.Equal(["QUEUED", "OFFERED"], await scene.TimelineAsync(id));
+    }
+
+    [Fact]
     public async Task Attempt_ThatFailedAndMayBeRepeated_IsOfferedAgainOnTheLink()
     {
         await using var scene = await Scene.SetAsync(Fixture);
