@@ -169,28 +169,23 @@ internal sealed class PostgresEngine : StoreEngine
         batch.ExecuteNonQuery();
     }
 
-    public override IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
+    public override IReadOnlyList<(string TeamId, long Seq)> Commit(
         DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> before, TeamScope? enter,
         IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
     {
-        PendingEvent[] events = [.. teams.SelectMany(team => team)];
         using var batch = BatchOf(connection, transaction, before);
         if (enter is { } scope)
         {
             Add(batch, EnterScopeSql, [("scope_role", Role), ("scope_teams", scope.Csv), ("scope_plans", PlansByKey)]);
         }
 
-        Add(batch, WriteEventsSql, [
-            ("teams", teams.Select(team => team.Key).ToArray()),
-            ("counts", teams.Select(team => (long)team.Count()).ToArray()),
-            ("now", nowMs),
-            ("teamIds", Array.ConvertAll(events, e => e.TeamId)),
-            ("after", teams.SelectMany(team => team.Select((_, i) => (long)(team.Count() - 1 - i))).ToArray()),
-            ("kinds", Array.ConvertAll(events, e => e.Kind)),
-            ("hostIds", Array.ConvertAll(events, e => e.HostId)),
-            ("entityIds", Array.ConvertAll(events, e => e.EntityId)),
-            ("versions", Array.ConvertAll(events, e => e.Version)),
-        ]);
+        if (teams.Count > 0)
+        {
+            AddEvents(batch, teams, nowMs);
+        }
+
+        // The server skips it where one before it fails.
+        Add(batch, "commit", []);
         using var reader = batch.ExecuteReader();
         if (enter is not null)
         {
@@ -201,6 +196,11 @@ internal sealed class PostgresEngine : StoreEngine
         while (reader.Read())
         {
             last.Add((reader.GetString(0), reader.GetInt64(1)));
+        }
+
+        while (reader.NextResult())
+        {
+            // The commit is the last of them: what refuses it is thrown here.
         }
 
         return last;
@@ -301,6 +301,22 @@ internal sealed class PostgresEngine : StoreEngine
 
     private StoreReader ReaderOf(TeamScope scope, string plans, DbConnection connection, DbTransaction? transaction, CancellationToken ct) =>
         new(_dialect, connection, transaction, ct, $"{EnterScopeSql}, {ReadOnlySql}", ValuesOf(scope, plans));
+
+    private static void AddEvents(NpgsqlBatch batch, IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
+    {
+        PendingEvent[] events = [.. teams.SelectMany(team => team)];
+        Add(batch, WriteEventsSql, [
+            ("teams", teams.Select(team => team.Key).ToArray()),
+            ("counts", teams.Select(team => (long)team.Count()).ToArray()),
+            ("now", nowMs),
+            ("teamIds", Array.ConvertAll(events, e => e.TeamId)),
+            ("after", teams.SelectMany(team => team.Select((_, i) => (long)(team.Count() - 1 - i))).ToArray()),
+            ("kinds", Array.ConvertAll(events, e => e.Kind)),
+            ("hostIds", Array.ConvertAll(events, e => e.HostId)),
+            ("entityIds", Array.ConvertAll(events, e => e.EntityId)),
+            ("versions", Array.ConvertAll(events, e => e.Version)),
+        ]);
+    }
 
     private static NpgsqlBatch BatchOf(DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> calls)
     {

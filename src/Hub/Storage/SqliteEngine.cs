@@ -161,7 +161,7 @@ internal sealed class SqliteEngine : StoreEngine
         }
     }
 
-    public override IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
+    public override IReadOnlyList<(string TeamId, long Seq)> Commit(
         DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> before, TeamScope? enter,
         IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs)
     {
@@ -176,7 +176,12 @@ internal sealed class SqliteEngine : StoreEngine
             last.Add((team.Key, seq));
         }
 
-        Execute(connection, transaction, [InsertEvents.On(numbered)]);
+        if (numbered.Count > 0)
+        {
+            Execute(connection, transaction, [InsertEvents.On(numbered)]);
+        }
+
+        transaction.Commit();
         return last;
     }
 

@@ -64,13 +64,13 @@ internal abstract class StoreEngine : IAsyncDisposable
     }
 
     /// <summary>
-    /// Numbers the events of each team and inserts them. The counter's row stays locked until the commit, hence numbers are committed in order
-    /// and without a gap; the teams come in sorted order, so that two replicas cannot deadlock.
+    /// Numbers the events of each team, inserts them and commits. The counter's row stays locked until the commit, hence numbers are committed
+    /// in order and without a gap; the teams come in sorted order, so that two replicas cannot deadlock.
     /// </summary>
-    /// <param name="before">Calls to make before, in the same round trip.</param>
-    /// <param name="enter">The scope of the teams; null where the transaction is in it already.</param>
+    /// <param name="before">Calls to make before; on PostgreSQL everything here is one round trip.</param>
+    /// <param name="enter">The scope of the teams; null where the transaction is in it already, or there are no events.</param>
     /// <returns>Each team's last number.</returns>
-    public abstract IReadOnlyList<(string TeamId, long Seq)> WriteEvents(
+    public abstract IReadOnlyList<(string TeamId, long Seq)> Commit(
         DbConnection connection, DbTransaction transaction, IReadOnlyList<RowsCall> before, TeamScope? enter,
         IReadOnlyList<IGrouping<string, PendingEvent>> teams, long nowMs);
 

@@ -202,9 +202,8 @@ internal sealed class Writer : IAsyncDisposable
             var work = new StoreTransaction(_engine, open, transaction, _clock.ReadMs());
             work.Know(_options.Guards.EpochLock ? ReadLinks(open, transaction, jobs) : unlocked);
             left = RunJobs(jobs, open, transaction, work, mayLeave, isCareful, parted);
-            published = WriteEvents(open, transaction, work);
             Reach(WriteStep.BeforeCommit);
-            transaction.Commit();
+            published = Commit(open, transaction, work);
             transaction.Dispose();
             _engine.RequireStored(open);
             Reach(WriteStep.AfterCommit);
@@ -510,28 +509,23 @@ internal sealed class Writer : IAsyncDisposable
     }
 
     /// <summary>Returns each team's last number.</summary>
-    private IReadOnlyList<(string TeamId, long Seq)> WriteEvents(DbConnection open, DbTransaction transaction, StoreTransaction work)
+    private IReadOnlyList<(string TeamId, long Seq)> Commit(DbConnection open, DbTransaction transaction, StoreTransaction work)
     {
-        if (work.Events.Count == 0)
-        {
-            OrFail([], work.Send);
-            return [];
-        }
         var teams = work.Events.GroupBy(e => e.TeamId).OrderBy(team => team.Key, StringComparer.Ordinal).ToList();
-        var scope = TeamScope.Of(teams.Select(team => team.Key));
+        TeamScope? enter = teams.Count > 0 && TeamScope.Of(teams.Select(team => team.Key)) is var scope && scope != _scope ? scope : null;
         IReadOnlyList<(string TeamId, long Seq)> last = [];
         if (work.Unsent.Count == 0)
         {
-            Write();
+            Send();
         }
         else
         {
-            OrFail([], Write);
+            OrFail([], Send);
         }
 
         return last;
 
-        void Write() => last = _engine.WriteEvents(open, transaction, work.Unsent, scope == _scope ? null : scope, teams, work.NowMs);
+        void Send() => last = _engine.Commit(open, transaction, work.Unsent, enter, teams, work.NowMs);
     }
 
     private void EnterScope(DbConnection open, DbTransaction transaction, TeamScope scope)

@@ -230,17 +230,25 @@ public abstract class WriterTests(StoreFixture fixture)
     }
 
     [Theory]
-    [InlineData(0)]
-    [InlineData(3)]
-    [InlineData(6)]
-    public async Task Write_CommitFailsForOneJob_ItAloneBearsTheConstraint(int culprit)
+    [InlineData(0, false)]
+    [InlineData(3, false)]
+    [InlineData(6, false)]
+    [InlineData(3, true)]
+    public async Task Write_CommitFailsForOneJob_ItAloneBearsTheConstraint(int culprit, bool areThereEvents)
     {
         await using var store = await Fixture.OpenTestStoreAsync();
 
         var held = await store.HoldWriterAsync();
-        var writes = Enumerable.Range(0, 7).Select(i => store.WriteAsync(Team, transaction => transaction.Execute(
-            "insert into notes(note_id, team_id, body, late_parent_id) values (@id, @team, @id, @parent)",
-            new { id = $"n{i}", team = Team, parent = i == culprit ? "nobody" : null }))).ToArray();
+        var writes = Enumerable.Range(0, 7).Select(i => store.WriteAsync(Team, transaction =>
+        {
+            transaction.Execute(
+                "insert into notes(note_id, team_id, body, late_parent_id) values (@id, @team, @id, @parent)",
+                new { id = $"n{i}", team = Team, parent = i == culprit ? "nobody" : null });
+            if (areThereEvents)
+            {
+                transaction.AppendEvent(Team, "note", null, $"n{i}", version: 1);
+            }
+        })).ToArray();
         await held.DisposeAsync();
 
         var failure = await Assert.ThrowsAsync<ConstraintException>(() => writes[culprit].Within());
