@@ -278,6 +278,21 @@ public abstract class WriterTests(StoreFixture fixture)
     }
 
     [Fact]
+    public async Task Write_JobEndsTheTransaction_ItAloneFails()
+    {
+        await using var store = await Fixture.OpenTestStoreAsync();
+
+        var held = await store.HoldWriterAsync();
+        var before = store.AddNoteAsync("before");
+        var ending = store.WriteAsync(Team, transaction => transaction.Execute("rollback"));
+        await held.DisposeAsync();
+
+        await Assert.ThrowsAsync<InvalidOperationException>(() => ending.Within());
+        await before.Within();
+        Assert.Equal(["before"], await store.NotesAsync());
+    }
+
+    [Fact]
     public async Task Write_CancelledBeforeStart_NeverRuns()
     {
         await using var store = await Fixture.OpenTestStoreAsync();
